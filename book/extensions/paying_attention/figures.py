@@ -1,0 +1,99 @@
+"""Interactive figures on static pages.
+
+A figure's output holds two things: the standard widget view, and its static picture. The page gets
+both, in one `<figure>`: `widget-host.js` draws the first, and the second stands where scripts do not
+run. A widget that the host cannot draw fails the build here, rather than a reader later.
+"""
+
+import hashlib
+import html
+import json
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+STATE = "application/vnd.jupyter.widget-state+json"
+VIEW = "application/vnd.jupyter.widget-view+json"
+CLOSED_SET = frozenset(
+    "FloatSliderModel FloatLogSliderModel IntSliderModel ToggleButtonsModel DropdownModel CheckboxModel PlayModel "
+    "BoxModel HBoxModel VBoxModel LinkModel DirectionalLinkModel AnyModel".split()
+)
+
+
+class OneFigure(SphinxPostTransform):
+    """Put the widget's view inside the `<figure>` that holds its static picture."""
+
+    default_priority = 3  # before MyST-NB chooses one of the two
+
+    def run(self, **kwargs) -> None:
+        for bundle in list(self.document.findall(nodes.container)):
+            if bundle.get("nb_element") != "mime_bundle":
+                continue
+            kinds = {child["mime_type"]: child for child in bundle.children}
+            if not {VIEW, "text/html"} <= kinds.keys():
+                continue
+            view, picture = (next(kinds[kind].findall(nodes.raw)) for kind in (VIEW, "text/html"))
+            before, closing, after = picture.astext().rpartition("</figure>")
+            page = nodes.raw("", before + view.astext() + closing + after, format="html")
+            picture.replace_self(page)
+            bundle.remove(kinds[VIEW])
+
+
+def _modules(state: dict, static: Path) -> dict[str, str]:
+    """Write each view's ES module to a file of its own; return {model id: path below `_static`}."""
+    paths = {}
+    for model_id, model in state.items():
+        source = model["state"].get("_esm")
+        if source:
+            paths[model_id] = f"figures/{hashlib.sha256(source.encode()).hexdigest()[:16]}.js"
+            file = static / paths[model_id]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(source, encoding="utf-8")
+    return paths
+
+
+def _check(page: str, state: dict) -> None:
+    def drawable(model: dict) -> bool:
+        return model["model_name"] in CLOSED_SET or model["model_name"].endswith(
+            ("LayoutModel", "StyleModel")
+        )
+
+    outside = sorted(
+        {model["model_name"].removesuffix("Model") for model in state.values() if not drawable(model)}
+    )
+    if outside:
+        inside = ", ".join(sorted(name.removesuffix("Model") for name in CLOSED_SET - {"AnyModel"}))
+        raise ExtensionError(
+            f"{page}: the site cannot draw the widget {', '.join(outside)}. Use one of {inside}, "
+            "or an anywidget view."
+        )
+
+
+def _state_for_the_host(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
+    """Move the widget state from the head, where it would hold up the first paint, to the end of the page."""
+    scripts = context.get("script_files", [])
+    for script in [s for s in scripts if getattr(s, "attributes", {}).get("type") == STATE]:
+        scripts.remove(script)
+        body = script.attributes["body"]
+        state = json.loads(body)["state"]
+        _check(page, state)
+        modules = html.escape(json.dumps(_modules(state, Path(app.outdir) / "_static")))
+        context["body"] += f'<script type="{STATE}" data-modules="{modules}">{body}</script>\n'
+        app.add_js_file("widget-host.js", loading_method="defer", priority=900)
+
+
+def _stylesheet(app: Sphinx) -> None:
+    from attention_core.figures import stylesheet
+
+    file = Path(app.outdir) / "_static" / "figures.css"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(stylesheet(), encoding="utf-8")
+
+
+def setup(app: Sphinx) -> None:
+    app.add_post_transform(OneFigure)
+    app.connect("builder-inited", _stylesheet)
+    app.connect("html-page-context", _state_for_the_host, priority=900)

@@ -1,0 +1,46 @@
+"""Pages never show the numbers of an older library.
+
+The cache of executed notebooks looks at the notebooks alone. Here it gets one folder for each state of
+the library (a hash of every file in it), and a notebook whose page was built with another state is
+read again.
+"""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+
+def library_hash(package: Path) -> str:
+    """SHA-256 over the names and bytes of all files of the package, shortened."""
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _key_the_cache(app: Sphinx, config: Config) -> None:
+    state = library_hash(Path(app.srcdir) / "attention_core")
+    caches = Path(app.outdir).parent / ".jupyter_cache"
+    for stale in caches.glob("*"):
+        if stale.name != state:
+            shutil.rmtree(stale, ignore_errors=True)
+    config.nb_execution_cache_path = str(caches / state)
+    config.paying_attention_library = state
+
+
+def _notebooks_of_another_state(app: Sphinx, env, added, changed, removed) -> list[str]:
+    built_with = getattr(env, "paying_attention_library", None)
+    env.paying_attention_library = app.config.paying_attention_library
+    if built_with == env.paying_attention_library:
+        return []
+    return [name for name in env.found_docs if str(env.doc2path(name)).endswith(".ipynb")]
+
+
+def setup(app: Sphinx) -> None:
+    app.add_config_value("paying_attention_library", "", "")
+    app.connect("config-inited", _key_the_cache)
+    app.connect("env-get-outdated", _notebooks_of_another_state)

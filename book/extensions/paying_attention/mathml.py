@@ -1,0 +1,116 @@
+"""TeX to MathML at build time: no script in the page, equations that screen readers know.
+
+KaTeX (in an embedded JavaScript engine, a few milliseconds an equation) parses the TeX; browsers set
+the MathML in the font that `assets` cuts down to the characters in use. Browsers follow MathML Core,
+which left out two things that KaTeX relies on: `mathvariant` other than "normal" (so letters become
+the Unicode characters of that alphabet here) and `columnalign` (so `site.css` aligns the columns).
+"""
+
+import functools
+import importlib.util
+import unicodedata
+from pathlib import Path
+from xml.etree import ElementTree
+
+import quickjs
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.math import get_node_equation_number
+from sphinx.writers.html5 import HTML5Translator
+
+MATHML = "http://www.w3.org/1998/Math/MathML"
+ALPHABETS = {
+    "bold": "MATHEMATICAL BOLD",
+    "italic": "MATHEMATICAL ITALIC",
+    "bold-italic": "MATHEMATICAL BOLD ITALIC",
+    "double-struck": "MATHEMATICAL DOUBLE-STRUCK",
+    "script": "MATHEMATICAL SCRIPT",
+    "fraktur": "MATHEMATICAL FRAKTUR",
+    "sans-serif": "MATHEMATICAL SANS-SERIF",
+    "monospace": "MATHEMATICAL MONOSPACE",
+}
+# Letters that Unicode had before it had the alphabets.
+EARLIER = {
+    "double-struck": dict(zip("CHNPQRZ", "ℂℍℕℙℚℝℤ", strict=True)),
+    "italic": {"h": "ℎ"},
+    "script": dict(zip("BEFHILMRego", "ℬℰℱℋℐℒℳℛℯℊℴ", strict=True)),
+    "fraktur": dict(zip("CHIRZ", "ℭℌℑℜℨ", strict=True)),
+}
+log = logging.getLogger(__name__)
+
+
+@functools.cache
+def _renderer() -> quickjs.Function:
+    folder = next(
+        iter(importlib.util.find_spec("sphinxcontrib.katex").submodule_search_locations or []), None
+    )
+    origin = Path(folder or Path(importlib.util.find_spec("sphinxcontrib.katex").origin).parent)
+    context = quickjs.Context()
+    context.eval("var self = globalThis;" + (origin / "katex.min.js").read_text(encoding="utf-8"))
+    return context.eval(
+        "(tex, display) => katex.renderToString(tex, {displayMode: display, output: 'mathml',"
+        " throwOnError: true, strict: 'error'})"
+    )
+
+
+def _in_alphabet(text: str, variant: str) -> str:
+    """`text` in the Unicode alphabet that `variant` names; characters it lacks stay."""
+
+    def one(character: str) -> str:
+        if character in EARLIER.get(variant, {}):
+            return EARLIER[variant][character]
+        name = unicodedata.name(character, "")
+        name = name.replace("LATIN CAPITAL LETTER", "CAPITAL").replace("LATIN SMALL LETTER", "SMALL")
+        name = name.replace("GREEK CAPITAL LETTER", "CAPITAL").replace("GREEK SMALL LETTER", "SMALL")
+        try:
+            return unicodedata.lookup(f"{ALPHABETS[variant]} {name}")
+        except KeyError:
+            return character
+
+    return "".join(map(one, text))
+
+
+def mathml(tex: str, display: bool) -> str:
+    """The `<math>` element for a TeX formula; raises `quickjs.JSException` for TeX that KaTeX refuses."""
+    ElementTree.register_namespace("", MATHML)
+    span = ElementTree.fromstring(_renderer()(tex, display))
+    math = span.find(f"{{{MATHML}}}math")
+    for element in math.iter():
+        variant = element.get("mathvariant")
+        if variant in ALPHABETS and element.text:
+            element.text = _in_alphabet(element.text, variant)
+            del element.attrib["mathvariant"]
+        if element.text in ("∥", "∣") and element.tag.endswith("mo"):  # fences that can stretch
+            element.text = {"∥": "‖", "∣": "|"}[element.text]
+    return ElementTree.tostring(math, encoding="unicode")
+
+
+def _convert(node: nodes.Element, display: bool) -> str:
+    try:
+        return mathml(node.astext(), display)
+    except quickjs.JSException as error:
+        log.warning("this TeX cannot be set: %s\n%s", error, node.astext(), location=node)
+        return ""
+
+
+def visit_inline(self: HTML5Translator, node: nodes.math) -> None:
+    self.body.append(_convert(node, display=False))
+    raise nodes.SkipNode
+
+
+def visit_block(self: HTML5Translator, node: nodes.math_block) -> None:
+    self.body.append(self.starttag(node, "div", CLASS="math-block"))
+    self.body.append(_convert(node, display=True))
+    if node["number"]:
+        number = get_node_equation_number(self, node)
+        self.body.append(f'<span class="eqno">({number})')
+        self.add_permalink_ref(node, "Link to this equation")
+        self.body.append("</span>")
+    self.body.append("</div>\n")
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
+    app.config.html_math_renderer = "mathml"

@@ -1,0 +1,67 @@
+"""What every page carries: the edition's date, how to report an error, scripts that hold nothing up."""
+
+import datetime
+import os
+import subprocess
+from urllib.parse import urlencode
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+WIDE_LICENCE = "https://creativecommons.org/licenses/by/4.0/"
+
+
+def edition(folder: str) -> str:
+    """The date of the text: SOURCE_DATE_EPOCH where set, else of the last commit, else today."""
+    if epoch := os.environ.get("SOURCE_DATE_EPOCH"):
+        return datetime.datetime.fromtimestamp(int(epoch), datetime.UTC).date().isoformat()
+    try:
+        git = ["git", "-C", folder, "log", "-1", "--format=%cs"]
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # a copy without its history
+        return datetime.date.today().isoformat()
+
+
+def _report(app: Sphinx, page: str, context: dict) -> str:
+    repository = app.config.html_theme_options.get("repository_url")
+    if not repository:
+        here = page == "book/report"  # the theme takes a link to the page itself for a selector
+        return context["pathto"]("book/report") + ("" if here else "?" + urlencode({"page": page}))
+    text = f"Page: {page}\nEdition: {app.config.paying_attention_edition}\n\nWhat is wrong, and how do you know?\n"
+    return f"{repository}/issues/new?" + urlencode({"title": f"Erratum: {page}", "body": text})
+
+
+def _footer(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
+    context["theme_extra_footer"] = (
+        f"<p>Edition of {_in_words(app.config.paying_attention_edition)}. "
+        f'<a href="{_report(app, page, context)}">Report an error on this page</a>. '
+        f'Text <a href="{WIDE_LICENCE}">CC BY 4.0</a>, code MIT.</p>'
+    )
+
+
+def _in_words(date: str) -> str:
+    day = datetime.date.fromisoformat(date)
+    return f'<time datetime="{date}">{day.day} {day:%B %Y}</time>'
+
+
+def _defer(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
+    """Let no script stand before the first paint: files wait for the page, and inline code for the files."""
+    for script in context.get("script_files", []):
+        attributes = getattr(script, "attributes", None)
+        if attributes is None or "type" in attributes:
+            continue
+        if script.filename:
+            attributes.setdefault("defer", "defer")
+        elif "DOCUMENTATION_OPTIONS" in attributes.get("body", ""):
+            attributes["body"] = f"addEventListener('DOMContentLoaded', () => {{ {attributes['body']} }});"
+
+
+def _read_edition(app: Sphinx, config: Config) -> None:
+    config.paying_attention_edition = edition(str(app.srcdir))
+
+
+def setup(app: Sphinx) -> None:
+    app.add_config_value("paying_attention_edition", "", "html")
+    app.connect("config-inited", _read_edition)
+    app.connect("html-page-context", _footer)
+    app.connect("html-page-context", _defer, priority=950)

@@ -1,0 +1,32 @@
+// Small repairs that need a script; the page reads well without them.
+
+// A wide equation or table scrolls by itself: let the keyboard reach it, but only where there is something to scroll.
+const reachable = () => {
+  for (const box of document.querySelectorAll(".math-block, .pst-scrollable-table-container, .highlight pre, .output pre")) {
+    if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+};
+addEventListener("load", reachable);
+addEventListener("resize", reachable);
+
+// The form for an erratum opens with the page it is about.
+const form = /** @type {HTMLFormElement | null} */ (document.querySelector("form.erratum"));
+if (form) {
+  const page = new URLSearchParams(location.search).get("page");
+  const field = /** @type {HTMLInputElement} */ (form.elements.namedItem("page"));
+  if (page) field.value = page;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const lines = [...new FormData(form)].map(([name, text]) => `${name}: ${text}`);
+    const output = /** @type {HTMLOutputElement} */ (form.querySelector("output"));
+    const edition = document.querySelector(".extra_footer time")?.getAttribute("datetime") ?? "unknown";
+    const report = [`edition: ${edition}`, ...lines].join("\n");
+    try {
+      await navigator.clipboard.writeText(report);
+      output.textContent = "Copied. Paste it into a message to whoever publishes your edition.";
+    } catch {
+      output.textContent = report;
+    }
+  });
+}
