@@ -23,7 +23,7 @@ logging.getLogger("fontTools").setLevel(logging.WARNING)
 
 
 def _cut(font: Path, target: Path, characters: set[str]) -> None:
-    """Write the WOFF2 of `font` with only `characters`, and what their layout needs (stretchy parts included)."""
+    """Write the WOFF2 of `font` with only `characters` and what setting them needs, stretchy parts too."""
     options = subset.Options(flavor="woff2", layout_features=["*"], desubroutinize=True, notdef_outline=True)
     face = TTFont(font)
     cutter = subset.Subsetter(options)

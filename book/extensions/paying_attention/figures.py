@@ -17,9 +17,9 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
-CLOSED_SET = frozenset(
-    "FloatSliderModel FloatLogSliderModel IntSliderModel ToggleButtonsModel DropdownModel CheckboxModel PlayModel "
-    "BoxModel HBoxModel VBoxModel LinkModel DirectionalLinkModel AnyModel".split()
+CONTROLS = frozenset(
+    {"FloatSlider", "FloatLogSlider", "IntSlider", "ToggleButtons", "Dropdown", "Checkbox", "Play"}
+    | {"Box", "HBox", "VBox", "Link", "DirectionalLink"}
 )
 
 
@@ -56,19 +56,12 @@ def _modules(state: dict, static: Path) -> dict[str, str]:
 
 
 def _check(page: str, state: dict) -> None:
-    def drawable(model: dict) -> bool:
-        return model["model_name"] in CLOSED_SET or model["model_name"].endswith(
-            ("LayoutModel", "StyleModel")
-        )
-
-    outside = sorted(
-        {model["model_name"].removesuffix("Model") for model in state.values() if not drawable(model)}
-    )
+    kinds = {model["model_name"].removesuffix("Model") for model in state.values()}
+    outside = sorted(k for k in kinds - CONTROLS - {"Any"} if not k.endswith(("Layout", "Style")))
     if outside:
-        inside = ", ".join(sorted(name.removesuffix("Model") for name in CLOSED_SET - {"AnyModel"}))
         raise ExtensionError(
-            f"{page}: the site cannot draw the widget {', '.join(outside)}. Use one of {inside}, "
-            "or an anywidget view."
+            f"{page}: the site cannot draw the widget {', '.join(outside)}. "
+            f"Use one of {', '.join(sorted(CONTROLS))}, or an anywidget view."
         )
 
 

@@ -42,10 +42,7 @@ log = logging.getLogger(__name__)
 
 @functools.cache
 def _renderer() -> quickjs.Function:
-    folder = next(
-        iter(importlib.util.find_spec("sphinxcontrib.katex").submodule_search_locations or []), None
-    )
-    origin = Path(folder or Path(importlib.util.find_spec("sphinxcontrib.katex").origin).parent)
+    origin = Path(importlib.util.find_spec("sphinxcontrib.katex").origin).parent
     context = quickjs.Context()
     context.eval("var self = globalThis;" + (origin / "katex.min.js").read_text(encoding="utf-8"))
     return context.eval(

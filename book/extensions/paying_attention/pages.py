@@ -27,7 +27,8 @@ def _report(app: Sphinx, page: str, context: dict) -> str:
     if not repository:
         here = page == "book/report"  # the theme takes a link to the page itself for a selector
         return context["pathto"]("book/report") + ("" if here else "?" + urlencode({"page": page}))
-    text = f"Page: {page}\nEdition: {app.config.paying_attention_edition}\n\nWhat is wrong, and how do you know?\n"
+    edition = app.config.paying_attention_edition
+    text = f"Page: {page}\nEdition: {edition}\n\nWhat is wrong, and how do you know?\n"
     return f"{repository}/issues/new?" + urlencode({"title": f"Erratum: {page}", "body": text})
 
 
