@@ -30,7 +30,6 @@
     HBoxModel: { children: [] },
     VBoxModel: { children: [] },
     BoxModel: { children: [] },
-    GridBoxModel: { children: [] },
     AnyModel: {},
   };
 
@@ -331,7 +330,7 @@
   /** @type {Record<string, (m: Model, pending: Promise<void>[]) => HTMLElement>} */
   const BUILD = {
     FloatSliderModel: slider, FloatLogSliderModel: slider, IntSliderModel: slider, ToggleButtonsModel: toggles, DropdownModel: dropdown,
-    CheckboxModel: checkbox, PlayModel: player, HBoxModel: box, VBoxModel: box, BoxModel: box, GridBoxModel: box, AnyModel: view,
+    CheckboxModel: checkbox, PlayModel: player, HBoxModel: box, VBoxModel: box, BoxModel: box, AnyModel: view,
   };
 
   /** @param {string} id @param {Promise<void>[]} pending @returns {HTMLElement} */

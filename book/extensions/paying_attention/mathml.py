@@ -1,9 +1,10 @@
 """TeX to MathML at build time: no script in the page, equations that screen readers know.
 
 KaTeX (in an embedded JavaScript engine, a few milliseconds an equation) parses the TeX; browsers set
-the MathML in the font that `assets` cuts down to the characters in use. Browsers follow MathML Core,
-which left out two things that KaTeX relies on: `mathvariant` other than "normal" (so letters become
-the Unicode characters of that alphabet here) and `columnalign` (so `site.css` aligns the columns).
+the MathML in the font that `assets` cuts down to the characters in use. KaTeX spaces its own HTML and
+leaves MathML to the browser, and browsers follow MathML Core, which is smaller than MathML. So here
+letters become the Unicode characters of their alphabet (`mathvariant` is gone from Core), a minus after
+an operator is made a sign, and function names get TeX's thin spaces. `book.css` aligns columns.
 """
 
 import functools
@@ -37,6 +38,9 @@ EARLIER = {
     "script": dict(zip("BEFHILMRego", "ℬℰℱℋℐℒℳℛℯℊℴ", strict=True)),
     "fraktur": dict(zip("CHIRZ", "ℭℌℑℜℨ", strict=True)),
 }
+STRETCHING = {"∥": "‖", "∣": "|"}  # KaTeX's fences, as the operators that browsers stretch
+APPLY = "\N{FUNCTION APPLICATION}"  # stands after a function's name
+OPENING, CLOSING = ("(", "[", "{", "⟨", "|", "‖"), (")", "]", "}", "⟩", "|", "‖", "!")
 log = logging.getLogger(__name__)
 
 
@@ -68,18 +72,48 @@ def _in_alphabet(text: str, variant: str) -> str:
     return "".join(map(one, text))
 
 
+def _tag(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _scripted_name(element: ElementTree.Element) -> bool:
+    """Whether the element is a function's name with a subscript or limit, as in log₂."""
+    return _tag(element).startswith(("msu", "mund")) and any(part.text == APPLY for part in element.iter())
+
+
+def _space(row: ElementTree.Element) -> None:
+    """TeX's spacing of signs and function names, which MathML leaves to its author."""
+    children = list(row)
+    for before, child, after in zip([None, *children], children, [*children[1:], None], strict=False):
+        if child.text in ("−", "+", "±") and _tag(child) == "mo":
+            sign = before is None or (_tag(before) == "mo" and before.text not in CLOSING)
+            child.set("form", "prefix" if sign else "infix")
+        name_ends = child.text == APPLY or _scripted_name(child)
+        if name_ends and after is not None and after.text not in OPENING:
+            row.insert(list(row).index(child) + 1, _thin_space())
+        name_begins = _scripted_name(child) or (after is not None and after.text == APPLY)
+        if name_begins and before is not None and _tag(before) not in ("mo", "mspace"):
+            row.insert(list(row).index(child), _thin_space())
+
+
+def _thin_space() -> ElementTree.Element:
+    return ElementTree.Element(f"{{{MATHML}}}mspace", width="0.1667em")
+
+
 def mathml(tex: str, display: bool) -> str:
     """The `<math>` element for a TeX formula; raises `quickjs.JSException` for TeX that KaTeX refuses."""
     ElementTree.register_namespace("", MATHML)
     span = ElementTree.fromstring(_renderer()(tex, display))
     math = span.find(f"{{{MATHML}}}math")
-    for element in math.iter():
+    for element in list(math.iter()):
         variant = element.get("mathvariant")
         if variant in ALPHABETS and element.text:
             element.text = _in_alphabet(element.text, variant)
             del element.attrib["mathvariant"]
-        if element.text in ("∥", "∣") and element.tag.endswith("mo"):  # fences that can stretch
-            element.text = {"∥": "‖", "∣": "|"}[element.text]
+        if _tag(element) == "mo":
+            element.text = STRETCHING.get(element.text, element.text)
+        if _tag(element) in ("mrow", "mstyle", "mtd", "math"):
+            _space(element)
     return ElementTree.tostring(math, encoding="unicode")
 
 
