@@ -1,0 +1,50 @@
+"""Heads: one wide sequence seen as several narrow ones, and back. Heads are axis -3, just a batch axis."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+def split(x: Float[Tensor, "*batch n width"], heads: int) -> Float[Tensor, "*batch {heads} n head_width"]:
+    """Cut the width into `heads` equal parts: head h gets features h * head_width onwards.
+
+    Vaswani et al. (2017), section 3.2.2. Undone by `merge`.
+    """
+    _check(x, axes=2, layout="(*batch, sequence, width)")
+    _check_positive("heads", heads)
+    if x.shape[-1] % heads:
+        raise ValueError(
+            f"`heads` must divide the width; got width {x.shape[-1]} and {heads} heads. "
+            "Choose a width that is a multiple of `heads`."
+        )
+    return x.unflatten(-1, (heads, x.shape[-1] // heads)).transpose(-2, -3)
+
+
+def merge(x: Float[Tensor, "*batch heads n head_width"]) -> Float[Tensor, "*batch n width"]:
+    """Concatenate the heads' features again, head 0 first. Undoes `split`."""
+    _check(x, axes=3, layout="(*batch, heads, sequence, width)")
+    return x.transpose(-2, -3).flatten(-2)
+
+
+def repeat_groups(
+    x: Float[Tensor, "*batch kv_heads m d"], repeats: int
+) -> Float[Tensor, "*batch kv_heads*{repeats} m d"]:
+    """Give each key/value head to `repeats` neighbouring query heads: 0 0 1 1, never 0 1 0 1.
+
+    Tiling has the same shape and silently pairs every query head with the wrong keys.
+    Ainslie et al. (2023), section 2.2.
+    """
+    _check(x, axes=3, layout="(*batch, kv_heads, sequence, width)")
+    _check_positive("repeats", repeats)
+    return x.repeat_interleave(repeats, dim=-3)
+
+
+def _check(x: Tensor, axes: int, layout: str) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"`x` must be a torch tensor; got {type(x).__name__}. Use `torch.as_tensor`.")
+    if x.ndim < axes:
+        raise ValueError(f"`x` must have shape {layout}; got {tuple(x.shape)}.")
+
+
+def _check_positive(name: str, count: int) -> None:
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(f"`{name}` must be an integer of at least 1; got {count!r}.")
