@@ -28,9 +28,7 @@ def bind(port: int, tries: int = 20) -> http.server.ThreadingHTTPServer:
                 raise
             continue
         if candidate != port:
-            print(
-                f"Port {port} is taken by another program; using {candidate}, the next free one.", flush=True
-            )
+            print(f"Port {port} is taken; using {candidate}, the next free one.", flush=True)
         return server
     raise SystemExit(
         f"Ports {port} to {port + tries - 1} are all taken: choose another with `make serve PORT=...`."

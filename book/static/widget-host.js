@@ -352,7 +352,7 @@
       const live = h("div.pa-live", {}, build(JSON.parse(script.textContent ?? "{}").model_id, pending));
       await Promise.all(pending);
       // complete, so it can take the static picture's place in one step: nothing on the page moves
-      if (figure) figure.append(live);
+      if (figure) figure.prepend(live);
       else script.after(live);
       figure?.setAttribute("data-live", "");
     } catch (error) {

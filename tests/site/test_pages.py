@@ -25,6 +25,7 @@ def test_axe_finds_nothing(pages, open_page, theme, width):
     found = []
     for path in pages:
         page = open_page(path, viewport={"width": width, "height": 900}, color_scheme=theme)
+        page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")
         page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
         for violation in page.evaluate("axe.run().then(result => result.violations)"):
             nodes = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
@@ -73,14 +74,14 @@ def test_every_page_says_its_edition_and_how_to_report_an_error(pages, open_page
         assert page.get_attribute(".extra_footer time", "datetime")
         link = page.locator(".extra_footer a", has_text="Report an error")
         link.click()
-        assert page.locator("h1", has_text="Report an error").is_visible()
+        page.locator("article h1", has_text="Report an error").wait_for()
 
 
 def test_the_report_is_copied_with_page_and_edition(open_page):
     page = open_page("book/report.html?page=book/glossary", permissions=["clipboard-read", "clipboard-write"])
     page.fill("form.erratum textarea[name=where]", "The second row sums to 1.1.")
     page.click("form.erratum button")
-    page.wait_for_function("document.querySelector('form.erratum output').textContent.length > 0")
+    page.wait_for_function("() => document.querySelector('form.erratum output').textContent.length > 0")
     copied = page.evaluate("navigator.clipboard.readText()")
     assert "page: book/glossary" in copied
     assert "The second row sums to 1.1." in copied

@@ -6,6 +6,7 @@ import subprocess
 from urllib.parse import urlencode
 
 from sphinx.application import Sphinx
+from sphinx.builders.html._assets import _JavaScript
 from sphinx.config import Config
 
 WIDE_LICENCE = "https://creativecommons.org/licenses/by/4.0/"
@@ -47,14 +48,39 @@ def _in_words(date: str) -> str:
 
 def _defer(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
     """Let no script stand before the first paint: files wait for the page, and inline code for the files."""
-    for script in context.get("script_files", []):
-        attributes = getattr(script, "attributes", None)
-        if attributes is None or "type" in attributes:
-            continue
-        if script.filename:
-            attributes.setdefault("defer", "defer")
-        elif "DOCUMENTATION_OPTIONS" in attributes.get("body", ""):
-            attributes["body"] = f"addEventListener('DOMContentLoaded', () => {{ {attributes['body']} }});"
+    if page == "search":  # its template calls at once what these files define
+        app.add_js_file(None, body=NO_SUMMARIES)
+    else:
+        context["script_files"] = [_deferred(script) for script in context.get("script_files", [])]
+
+
+# Browsers let no page read another from a disk, where the search would want to quote what it found.
+NO_SUMMARIES = "if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
+
+
+def _deferred(script):
+    attributes = getattr(script, "attributes", {})
+    if not hasattr(script, "attributes") or "type" in attributes:
+        return script
+    if script.filename:
+        return _JavaScript(script.filename, priority=script.priority, **{"defer": "defer", **attributes})
+    body = attributes.get("body", "")
+    if "DOCUMENTATION_OPTIONS" not in body:
+        return script
+    later = f"addEventListener('DOMContentLoaded', () => {{ {body} }});"
+    return _JavaScript(None, priority=script.priority, **{**attributes, "body": later})
+
+
+# What assistive technology would stumble over in the markup of the theme and of other extensions.
+REPAIRS = {
+    ' role="doc-biblioentry"': ' role="listitem"',  # a deprecated role; the list around it wants items
+    ' aria-label="Toggle hidden content"': "",  # hides the words that a sighted reader sees
+}
+
+
+def _repair(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
+    for found, better in REPAIRS.items():
+        context["body"] = context.get("body", "").replace(found, better)
 
 
 def _read_edition(app: Sphinx, config: Config) -> None:
@@ -66,3 +92,4 @@ def setup(app: Sphinx) -> None:
     app.connect("config-inited", _read_edition)
     app.connect("html-page-context", _footer)
     app.connect("html-page-context", _defer, priority=950)
+    app.connect("html-page-context", _repair)
