@@ -1,0 +1,150 @@
+"""The same widget state and the same notebook in the two other places where readers meet them."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import anywidget
+import numpy as np
+import pytest
+
+from attention_core.datasets import worked_alignments
+
+from .conftest import ROOT, Handler, serving
+from .test_figures import CHAPTER, SINGLE, softmax
+
+MODULES = ROOT / "tests" / "js" / "node_modules"
+STATE = re.compile(r'<script type="application/vnd\.jupyter\.widget-state\+json"[^>]*>(.*?)</script>', re.S)
+VIEW = re.compile(r'<script type="application/vnd\.jupyter\.widget-view\+json">.*?</script>', re.S)
+
+
+class Plain(Handler):
+    policy = (
+        "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"  # require.js and the embed need more
+    )
+
+
+@pytest.fixture
+def stock_embed(site, tmp_path):
+    """A page with the chapter's saved state, drawn by ipywidgets' own embed, all of it served from here."""
+    html = (site / CHAPTER).read_text(encoding="utf-8")
+    state = STATE.search(html).group(1)
+    views = "\n".join(f"<main>{view}</main>" for view in VIEW.findall(html))
+    shutil.copy(MODULES / "requirejs" / "require.js", tmp_path)
+    shutil.copy(MODULES / "@jupyter-widgets" / "html-manager" / "dist" / "embed-amd.js", tmp_path)
+    minor = ".".join(anywidget.__version__.split(".")[:2])
+    module = tmp_path / "cdn" / f"anywidget@~{minor}.*" / "dist" / "index.js"
+    module.parent.mkdir(parents=True)
+    shutil.copy(Path(anywidget.__file__).parent / "nbextension" / "index.js", module)
+    (tmp_path / "index.html").write_text(
+        f'<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>Stock</title>'
+        f'<script src="require.js"></script>'
+        f'<script src="embed-amd.js" data-jupyter-widgets-cdn="/cdn/"></script>'
+        f'<script type="application/vnd.jupyter.widget-state+json">{state}</script>{views}'
+    )
+    with serving(tmp_path, Plain) as address:
+        yield address
+
+
+def test_the_stock_embed_draws_the_same_figures(stock_embed, browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 2400})
+    page.goto(stock_embed)
+    page.wait_for_selector(".pa-soft-to-hard .pa-view[data-weights]")
+    view = page.locator(".pa-alignment-explorer .pa-view[data-weights]").first
+    matrix = np.array(json.loads(view.get_attribute("data-weights")))
+    np.testing.assert_allclose(matrix, worked_alignments()["I love you"].weights, rtol=0, atol=SINGLE)
+
+    page.locator(".pa-alignment-explorer .pa-settings .noUi-handle").first.focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function(
+        "() => +document.querySelector('.pa-alignment-explorer [data-temperature]').dataset.temperature < 1"
+    )
+    expected = softmax(
+        worked_alignments()["I love you"].scores, float(view.get_attribute("data-temperature"))
+    )
+    np.testing.assert_allclose(json.loads(view.get_attribute("data-weights")), expected, rtol=0, atol=SINGLE)
+    page.close()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """JupyterLab on a copy of the chapter, with nobody's settings."""
+    shutil.copytree(ROOT / "chapters" / "2-alignment", tmp_path / "work")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {
+        "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
+        "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "user"),
+    }
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}"]
+    ours = [
+        "--IdentityProvider.token=",
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={tmp_path / 'work'}",
+    ]
+    server = subprocess.Popen(
+        [*command, *ours],
+        env={**os.environ, **settings},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(120):
+        with contextlib.suppress(urllib.error.URLError):
+            urllib.request.urlopen(address + "/api/status")
+            break
+        time.sleep(0.5)
+    yield address
+    server.terminate()
+    server.wait()
+
+
+def scroll_to(page, selector: str):
+    """JupyterLab keeps only the cells near the window in the page: scroll until the wanted one is there."""
+    notebook = page.locator(".jp-WindowedPanel-outer").first
+    notebook.evaluate("box => box.scrollTo(0, 0)")
+    for _ in range(60):
+        if page.locator(selector).count():
+            page.locator(selector).first.scroll_into_view_if_needed()
+            return page.locator(selector).first
+        notebook.evaluate("box => box.scrollBy(0, 500)")
+        page.wait_for_timeout(300)
+    raise AssertionError(f"no {selector} in the notebook")
+
+
+def test_the_notebook_is_live_in_jupyterlab(lab, browser):
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.goto(f"{lab}/lab/tree/alignment-matrix.ipynb")
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=busy]", timeout=60_000)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000)
+
+    view = scroll_to(page, ".pa-alignment-explorer .pa-view[data-weights]")
+    page.locator(".pa-alignment-explorer .pa-settings .noUi-handle").first.focus()
+    page.keyboard.press("ArrowLeft")
+    scores = worked_alignments()["I love you"].scores
+    for _ in range(50):  # the frame comes at once, the kernel's exact float64 values a moment later
+        page.wait_for_timeout(100)
+        temperature = float(view.get_attribute("data-temperature"))
+        error = np.abs(
+            np.array(json.loads(view.get_attribute("data-weights"))) - softmax(scores, temperature)
+        ).max()
+        if temperature < 1 and error < 1e-14:
+            break
+    assert temperature < 1
+    assert error < 1e-14
+    assert scroll_to(page, ".pa-soft-to-hard .pa-view[data-weights]").is_visible()
+    assert page.get_by_text("javascript error").count() == 0
+    page.close()
