@@ -216,7 +216,7 @@
     m.get("_options_labels").forEach((/** @type {string} */ option, /** @type {number} */ i) => {
       const radio = h("input", { type: "radio", name: `${name}-value`, value: i });
       radio.addEventListener("change", () => m.set("index", i));
-      box.append(h("label.pa-segment", {}, radio, h("span", {}, option)));
+      box.append(h("label.pa-segment", {}, radio, option));
     });
     bind(m, () => box.querySelectorAll("input").forEach((/** @type {HTMLInputElement} */ r, /** @type {number} */ i) => Object.assign(r, { checked: i === m.get("index"), disabled: m.get("disabled") })));
     return h("div.pa-control.pa-toggles", { title: m.get("tooltip") }, h("span.pa-label", { id: name }, m.get("description")), box);

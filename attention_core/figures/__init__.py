@@ -1,0 +1,23 @@
+"""Interactive figures and quizzes. Needs the extra `figures` (ipywidgets, anywidget)."""
+
+from attention_core.figures import base
+from attention_core.figures.alignment_explorer import AlignmentExplorer, AlignmentView
+from attention_core.figures.base import Figure, Heading
+from attention_core.figures.quiz import STYLE, Quiz
+from attention_core.figures.soft_to_hard import SoftToHard, SoftToHardView
+
+__all__ = ["FIGURES", "AlignmentExplorer", "Figure", "Quiz", "SoftToHard", "modules", "stylesheet"]
+
+FIGURES: dict[str, type[Figure]] = {figure.name: figure for figure in (AlignmentExplorer, SoftToHard)}
+
+
+def stylesheet() -> str:
+    """The style of everything in this package, once: what a site links instead of a copy a figure."""
+    files = sorted(path.stem for path in base.HERE.glob("*.css") if path.stem not in ("kit", "quiz"))
+    own = "".join((base.HERE / f"{stem}.css").read_text(encoding="utf-8") for stem in files)
+    return base.style() + own + STYLE
+
+
+def modules() -> list[str]:
+    """The ES modules that figures may put into a page's widget state."""
+    return [str(view._esm) for view in (Heading, AlignmentView, SoftToHardView)]
