@@ -1,10 +1,17 @@
-"""Shared by all tests: one thread, seeded randomness, and a switch for the shape checks."""
+"""For all tests: one thread, seeded randomness, a switch for the shape checks, Node's packages, a browser."""
+
+import shutil
+import subprocess
+from pathlib import Path
 
 import jaxtyping
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from playwright.sync_api import sync_playwright
+
+from .browser import launch, missing
 
 torch.set_num_threads(1)
 settings.register_profile("book", deadline=None, derandomize=True, max_examples=60)
@@ -28,3 +35,25 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """The packages of tests/js, fetched on first use. No Node: skip by name, but fail where CI=true."""
+    folder = Path(__file__).parent / "js"
+    if shutil.which("npm") is None:
+        missing(
+            "no Node: the JavaScript and accessibility checks need it (Debian: apt-get install nodejs npm)"
+        )
+    installed = folder / "node_modules" / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < (folder / "package-lock.json").stat().st_mtime:
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, capture_output=True)
+    return folder / "node_modules"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with sync_playwright() as playwright:
+        chromium = launch(playwright)
+        yield chromium
+        chromium.close()

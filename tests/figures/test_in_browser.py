@@ -1,33 +1,24 @@
-"""One saved state, drawn by the light host and by the stock embed in a real browser.
+"""Saved states, drawn by the light host in a real browser, without the book around them.
 
 Values are read from the picture, never from the control that set them.
 """
 
 import contextlib
-import functools
 import hashlib
-import http.server
 import json
-import os
 import shutil
-import threading
 from pathlib import Path
 
-import anywidget
 import ipywidgets
 import numpy as np
 import pytest
 from ipywidgets.embed import dependency_state
-from playwright.sync_api import sync_playwright
 
 from attention_core.figures import AlignmentExplorer, SoftToHard, stylesheet
 
+from ..browser import serving
+
 ROOT = Path(__file__).parents[2]
-PACKAGES = ROOT / "tests" / "js" / "node_modules"
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
 STATE, VIEW = (f"application/vnd.jupyter.widget-{kind}+json" for kind in ("state", "view"))
 PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -41,40 +32,13 @@ new PerformanceObserver((list) => { for (const e of list.getEntries()) shift += 
   .observe({type: "layout-shift", buffered: true});"""
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """No evaluation of text, no blobs, and everything also below /a/sub/path/."""
-
-    def translate_path(self, path):
-        return super().translate_path(path.removeprefix("/a/sub/path"))
-
-    def end_headers(self):
-        policy = "script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
-        self.send_header("Content-Security-Policy", f"default-src 'self'; {policy}; img-src 'self' data:")
-        super().end_headers()
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture(scope="module")
-def browser():
-    executable = shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_playwright() as playwright:
-        if executable is None and not Path(playwright.chromium.executable_path).exists():
-            reason = "no Chromium: figures are drawn in a real browser (Debian: apt-get install chromium)"
-            pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-        chromium = playwright.chromium.launch(executable_path=executable, args=FLAGS.split())
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture(scope="module")
 def figures():
     return [AlignmentExplorer(), SoftToHard()]
 
 
-def write(folder: Path, name: str, shown: list, *, files=True, theme="light", stock=False) -> None:
-    """A page with the saved state of `shown`, as the site's build or as the stock embed writes it."""
+def write(folder: Path, name: str, shown: list, *, files=True, theme="light") -> None:
+    """A page with the saved state of `shown`, as the site's build writes it."""
     state, modules = dependency_state(shown), {}
     (folder / "figures").mkdir(exist_ok=True)
     for model, saved in state.items():
@@ -86,16 +50,14 @@ def write(folder: Path, name: str, shown: list, *, files=True, theme="light", st
         bundle = widget._repr_mimebundle_()
         view = f'<script type="{VIEW}">{json.dumps(bundle[VIEW])}</script>'
         picture = bundle.get("text/html", '<figure data-figure="bare"></figure>')
-        body += f"<div>{view}</div>" if stock else picture.replace("</figure>", f"{view}</figure>")
+        body += picture.replace("</figure>", f"{view}</figure>")
     head = '<script defer src="widget-host.js"></script>'
     if files:
         head += '<link rel="stylesheet" href="figures.css" data-figures-css>'
-    if stock:
-        head = '<script src="require.js"></script><script src="embed-amd.js"></script>'
     text = PAGE.format(
         theme=theme, colours="background: #121212; color: #eee" if theme == "dark" else "background: #fff",
         head=head, body=body, type=STATE,
-        modules=f" data-modules='{json.dumps(modules)}'" if files and not stock else "",
+        modules=f" data-modules='{json.dumps(modules)}'" if files else "",
         state=json.dumps({"version_major": 2, "version_minor": 0, "state": state}).replace("</", "<\\/"),
     )  # fmt: skip
     (folder / name).write_text(text, encoding="utf-8")
@@ -110,18 +72,13 @@ def folder(tmp_path_factory, figures):
     write(folder, "dark.html", figures, theme="dark")
     write(folder, "blob.html", figures, files=False)
     write(folder, "foreign.html", [ipywidgets.VBox([ipywidgets.Text()]), *figures])
-    write(folder, "stock.html", figures, stock=True)
     return folder
 
 
 @pytest.fixture(scope="module")
 def origin(folder):
-    handler = functools.partial(Handler, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(folder) as address:
+        yield address
 
 
 @pytest.fixture
@@ -218,10 +175,8 @@ def test_the_live_figure_takes_exactly_the_static_ones_place(visit, origin, widt
 
 @pytest.mark.parametrize("name", ["site", "dark"])
 @pytest.mark.parametrize("width", [1280, 320])
-def test_axe_finds_nothing(visit, origin, name, width):
-    script = PACKAGES / "axe-core" / "axe.min.js"
-    if not script.exists() and os.environ.get("CI") != "true":
-        pytest.skip("no axe-core: run `npm ci` in tests/js")
+def test_axe_finds_nothing(visit, origin, node_modules, name, width):
+    script = node_modules / "axe-core" / "axe.min.js"
     page = visit(f"{origin}/{name}.html", viewport={"width": width, "height": 800})
     page.evaluate(script.read_text(encoding="utf-8"))
     found = page.evaluate("axe.run('main').then((r) => r.violations.map((v) => [v.id, v.nodes[0].html]))")
@@ -292,24 +247,3 @@ def test_fingers_get_44_pixels(visit, origin):
         "all => all.map((e) => e.offsetHeight)"
     )
     assert min(heights) >= 44
-
-
-def test_the_stock_embed_draws_the_same_state(visit, folder, figures):
-    if not PACKAGES.is_dir() and os.environ.get("CI") != "true":
-        pytest.skip("no html-manager: run `npm ci` in tests/js")
-    shutil.copy(PACKAGES / "@jupyter-widgets" / "html-manager" / "dist" / "embed-amd.js", folder)
-    shutil.copy(PACKAGES / "requirejs" / "require.js", folder)
-    shutil.copy(Path(anywidget.__file__).parent / "nbextension" / "index.js", folder / "anywidget.js")
-    page = visit((folder / "stock.html").as_uri())
-    views = page.locator(".pa-view[data-weights]")
-    for i, figure in enumerate(figures):
-        np.testing.assert_array_equal(
-            np.array(json.loads(views.nth(i).get_attribute("data-weights"))), figure.weights
-        )
-    page.locator(".pa-settings .noUi-handle").first.focus()
-    page.keyboard.press("ArrowRight")
-    assert float(views.nth(0).get_attribute("data-temperature")) == pytest.approx(2**0.125)
-    page.locator(".widget-toggle-button").nth(1).click()
-    assert views.nth(0).get_attribute("data-example") == "look it up"
-    assert views.nth(0).get_attribute("data-step") == "2"
-    assert [fault for fault in page.faults if "ERR_FILE_NOT_FOUND" not in fault] == []  # it looks for fonts

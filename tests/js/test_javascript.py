@@ -1,28 +1,10 @@
 """The figures' JavaScript: its types, and the host's rules. Needs Node; readers of the book do not."""
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 HERE = Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def node() -> str:
-    missing = None
-    if shutil.which("node") is None:
-        missing = "no Node: the JavaScript is checked only where it is installed"
-    elif not (HERE / "node_modules" / "typescript").is_dir():
-        missing = "no tests/js/node_modules: run `npm ci` in tests/js"
-    if missing and os.environ.get("CI") == "true":
-        pytest.fail(missing)
-    if missing:
-        pytest.skip(missing)
-    return "node"
 
 
 def run(*command: str) -> None:
@@ -30,12 +12,12 @@ def run(*command: str) -> None:
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 
-def test_types_hold(node):
-    run(node, "node_modules/typescript/bin/tsc", "--noEmit")
+def test_types_hold(node_modules):
+    run("node", str(node_modules / "typescript/bin/tsc"), "--noEmit")
 
 
-def test_the_host_and_the_kit_keep_their_rules(node):
-    run(node, "--test", *sorted(path.name for path in HERE.glob("*.test.mjs")))
+def test_the_host_and_the_kit_keep_their_rules(node_modules):
+    run("node", "--test", *sorted(path.name for path in HERE.glob("*.test.mjs")))
 
 
 def test_the_lock_file_names_exact_versions_and_no_addresses():

@@ -1,23 +1,16 @@
-"""The built book, a server for it, and a browser that writes down everything that goes wrong."""
+"""The built book, a server for it, and pages that write down everything that goes wrong."""
 
-import contextlib
 import functools
-import http.server
-import os
-import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
+
+from ..browser import serving
 
 ROOT = Path(__file__).resolve().parents[2]
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
 
 
 def build_book(folder: Path) -> subprocess.CompletedProcess:
@@ -41,56 +34,10 @@ def pages(site: Path) -> list[str]:
     return sorted(str(path.relative_to(site)) for pattern in ours for path in site.glob(pattern))
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """The book at / and below /a/sub/path/, under a policy that allows no evaluation of text and no blobs."""
-
-    policy = (
-        "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data:"
-    )
-
-    def translate_path(self, path: str) -> str:
-        return super().translate_path(path.removeprefix("/a/sub/path"))
-
-    def end_headers(self) -> None:
-        self.send_header("Content-Security-Policy", self.policy)
-        super().end_headers()
-
-    def log_message(self, *args) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def serving(folder: Path, handler=Handler):
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(handler, directory=str(folder))
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.fixture(scope="session")
 def origin(site: Path):
     with serving(site) as address:
         yield address
-
-
-@pytest.fixture(scope="session")
-def browser():
-    executable = shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_playwright() as playwright:
-        if executable is None and not Path(playwright.chromium.executable_path).exists():
-            reason = (
-                "no Chromium: the browser tests of the built site need one (Debian: apt-get install chromium)"
-            )
-            if os.environ.get("CI") == "true":
-                pytest.fail(reason)
-            pytest.skip(reason)
-        chromium = playwright.chromium.launch(executable_path=executable, args=FLAGS.split())
-        yield chromium
-        chromium.close()
 
 
 class Witness:

@@ -80,15 +80,3 @@ def test_a_page_never_shows_the_numbers_of_an_older_library(small_book):
 
 def test_the_book_builds_without_a_warning(site):
     assert (site / "index.html").exists()  # the fixture builds with -W -n and fails on the first warning
-
-
-def test_outputs_are_stripped_in_git():
-    notebooks = [*ROOT.glob("chapters/**/*.ipynb"), *ROOT.glob("book/*.ipynb")]
-    assert notebooks
-    for path in notebooks:
-        if ".ipynb_checkpoints" in path.parts:
-            continue
-        for cell in nbformat.read(path, as_version=4).cells:
-            if cell.cell_type == "code":
-                assert not cell.outputs, path
-                assert cell.execution_count is None, path

@@ -13,7 +13,7 @@ import torch
 from attention_core import normalizers
 from attention_core.datasets import worked_alignments
 
-from .conftest import serving
+from ..browser import serving
 
 CHAPTER = "chapters/2-alignment/alignment-matrix.html"
 SINGLE = 1e-6  # frames travel as float32
@@ -134,30 +134,6 @@ def test_a_step_back_hides_the_last_word(open_page):
     assert "0.95" not in fig.locator(".pa-live table").inner_text()
 
 
-def test_playing_walks_through_the_sentence(open_page):
-    page = open_page(CHAPTER)
-    fig = figure(page, "alignment-explorer")
-    fig.locator(".pa-live").get_by_role("button", name="Play").click()
-    for step in "13":
-        page.wait_for_function(
-            "step => document.querySelector('.pa-alignment-explorer [data-step]').dataset.step === step",
-            arg=step,
-        )
-
-
-def test_a_cell_locks_with_enter_and_unlocks_with_escape(open_page):
-    page = open_page(CHAPTER)
-    fig = figure(page, "alignment-explorer")
-    cell = fig.locator(".pa-live td[data-pick='0,0']")
-    cell.focus()
-    page.keyboard.press("ArrowDown")
-    assert page.evaluate("document.activeElement.dataset.pick") == "1,0"
-    page.keyboard.press("Enter")
-    assert "Locked" in fig.locator(".pa-live .pa-sentence").inner_text()
-    page.keyboard.press("Escape")
-    assert "Locked" not in fig.locator(".pa-live .pa-sentence").inner_text()
-
-
 def test_soft_to_hard_draws_the_softmax_of_its_logits(open_page):
     page = open_page(CHAPTER)
     fig = figure(page, "soft-to-hard")
@@ -204,14 +180,6 @@ def test_in_print_the_static_picture_stands(open_page):
     for name in ("alignment-explorer", "soft-to-hard"):
         assert figure(page, name).locator(".pa-static").is_visible()
         assert not figure(page, name).locator(".pa-live").is_visible()
-
-
-def test_reduced_motion_takes_play_and_leaves_the_steps(open_page):
-    page = open_page(CHAPTER, reduced_motion="reduce")
-    fig = figure(page, "alignment-explorer")
-    assert fig.locator(".pa-live").get_by_role("button", name="Play", exact=True).count() == 0
-    fig.locator(".pa-live").get_by_role("button", name="Previous").click()
-    assert drawn(fig)["step"] == "2"
 
 
 def test_figures_work_below_a_sub_path(open_page):

@@ -19,10 +19,10 @@ import pytest
 
 from attention_core.datasets import worked_alignments
 
-from .conftest import ROOT, Handler, serving
+from ..browser import Handler, serving
+from .conftest import ROOT
 from .test_figures import CHAPTER, SINGLE, softmax
 
-MODULES = ROOT / "tests" / "js" / "node_modules"
 STATE = re.compile(r'<script type="application/vnd\.jupyter\.widget-state\+json"[^>]*>(.*?)</script>', re.S)
 VIEW = re.compile(r'<script type="application/vnd\.jupyter\.widget-view\+json">.*?</script>', re.S)
 
@@ -34,13 +34,13 @@ class Plain(Handler):
 
 
 @pytest.fixture
-def stock_embed(site, tmp_path):
+def stock_embed(site, tmp_path, node_modules):
     """A page with the chapter's saved state, drawn by ipywidgets' own embed, all of it served from here."""
     html = (site / CHAPTER).read_text(encoding="utf-8")
     state = STATE.search(html).group(1)
     views = "\n".join(f"<main>{view}</main>" for view in VIEW.findall(html))
-    shutil.copy(MODULES / "requirejs" / "require.js", tmp_path)
-    shutil.copy(MODULES / "@jupyter-widgets" / "html-manager" / "dist" / "embed-amd.js", tmp_path)
+    shutil.copy(node_modules / "requirejs" / "require.js", tmp_path)
+    shutil.copy(node_modules / "@jupyter-widgets" / "html-manager" / "dist" / "embed-amd.js", tmp_path)
     minor = ".".join(anywidget.__version__.split(".")[:2])
     module = tmp_path / "cdn" / f"anywidget@~{minor}.*" / "dist" / "index.js"
     module.parent.mkdir(parents=True)
@@ -112,12 +112,12 @@ def lab(tmp_path):
 def scroll_to(page, selector: str):
     """JupyterLab keeps only the cells near the window in the page: scroll until the wanted one is there."""
     notebook = page.locator(".jp-WindowedPanel-outer").first
-    notebook.evaluate("box => box.scrollTo(0, 0)")
-    for _ in range(60):
+    for _ in range(400):
         if page.locator(selector).count():
             page.locator(selector).first.scroll_into_view_if_needed()
             return page.locator(selector).first
-        notebook.evaluate("box => box.scrollBy(0, 500)")
+        at_the_end = "b.scrollTop + b.clientHeight > b.scrollHeight - 2"
+        notebook.evaluate(f"b => b.scrollTo(0, {at_the_end} ? 0 : b.scrollTop + 500)")
         page.wait_for_timeout(300)
     raise AssertionError(f"no {selector} in the notebook")
 
@@ -128,9 +128,6 @@ def test_the_notebook_is_live_in_jupyterlab(lab, browser):
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=busy]", timeout=60_000)
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000)
-
     view = scroll_to(page, ".pa-alignment-explorer .pa-view[data-weights]")
     page.locator(".pa-alignment-explorer .pa-settings .noUi-handle").first.focus()
     page.keyboard.press("ArrowLeft")

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-AXE = ROOT / "tests" / "js" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def test_the_book_has_its_landing_page_and_its_chapters(pages):
@@ -20,13 +19,13 @@ def test_no_page_leaves_its_origin_or_reports_an_error(pages, open_page):
 
 @pytest.mark.parametrize("width", [1280, 320])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(pages, open_page, theme, width):
-    assert AXE.exists(), "run `npm ci` in tests/js"
+def test_axe_finds_nothing(pages, open_page, node_modules, theme, width):
+    axe = (node_modules / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
     found = []
     for path in pages:
         page = open_page(path, viewport={"width": width, "height": 900}, color_scheme=theme)
         page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")
-        page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
+        page.add_script_tag(content=axe)
         for violation in page.evaluate("axe.run().then(result => result.violations)"):
             nodes = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
             found.append(f"{path}: {violation['id']} ({violation['help']}): {nodes}")
@@ -60,6 +59,14 @@ def test_every_equation_is_set_in_the_mathematics_font(pages, open_page):
         assert "$$" not in text
         counted += len(boxes)
     assert counted > 20
+
+
+def test_no_two_elements_of_a_page_share_an_id(pages, open_page):
+    for path in pages:
+        ids = open_page(path).evaluate(
+            "[...document.querySelectorAll('main [id]')].map(element => element.id)"
+        )
+        assert sorted(ids) == sorted(set(ids)), path
 
 
 def test_search_finds_a_known_term(open_page):

@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import re
 import subprocess
 from urllib.parse import urlencode
 
@@ -71,16 +72,19 @@ def _deferred(script):
     return _JavaScript(None, priority=script.priority, **{**attributes, "body": later})
 
 
-# What assistive technology would stumble over in the markup of the theme and of other extensions.
+# What readers and assistive technology would stumble over in the markup of the theme and of extensions.
 REPAIRS = {
-    ' role="doc-biblioentry"': ' role="listitem"',  # a deprecated role; the list around it wants items
-    ' aria-label="Toggle hidden content"': "",  # hides the words that a sighted reader sees
+    r' role="doc-biblioentry"': ' role="listitem"',  # a deprecated role; the list around it wants items
+    r' aria-label="Toggle hidden content"': "",  # hides the words that a sighted reader sees
+    r' id="(exercise|solution)-content"': "",  # the same on every exercise of a page
+    # no comma or full stop alone at the start of a line
+    r'(<math xmlns="[^"]*">(?:(?!</math>).)*</math>[,.;:!?)’]+)': r'<span class="together">\1</span>',
 }
 
 
 def _repair(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
     for found, better in REPAIRS.items():
-        context["body"] = context.get("body", "").replace(found, better)
+        context["body"] = re.sub(found, better, context.get("body", ""), flags=re.S)
 
 
 def _read_edition(app: Sphinx, config: Config) -> None:
