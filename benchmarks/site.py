@@ -112,15 +112,17 @@ def stock(folder: Path) -> Path:
     shutil.copy(ROOT / "_toc.yml", folder)
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     settings = config["sphinx"]["config"]
-    del config["sphinx"]["local_extensions"], settings["templates_path"], settings["html_js_files"]
+    del config["sphinx"]["local_extensions"]
+    for ours in ("templates_path", "html_js_files", "html_sidebars"):
+        del settings[ours]
     settings["extensions"].remove("paying_attention")
     settings["html_css_files"] = []
     settings["mathjax_path"] = "mathjax/tex-mml-chtml.js"
     settings["nb_ipywidgets_js"] = {
-        "/_static/widgets/require.js": {},
-        "/_static/widgets/embed-amd.js": {"data-jupyter-widgets-cdn": "/_static/widgets/"},
+        "widgets/require.js": {},
+        "widgets/embed-amd.js": {"data-jupyter-widgets-cdn": "/_static/widgets/"},
     }
-    (folder / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (folder / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     static = folder / "book" / "static"
     shutil.copytree(MODULES / "mathjax" / "es5", static / "mathjax")
     (static / "widgets").mkdir()

@@ -6,7 +6,7 @@
  * `<figure data-figure>`; the static picture in there stays until the live one is complete, and for good
  * if it cannot be drawn. Only the widgets in `BUILD` are drawn: the book uses no others.
  *
- * A classic deferred script, not a module: browsers refuse module scripts on file:// pages. In Node
+ * A classic async script, not a module: browsers refuse module scripts on file:// pages. In Node
  * (no document) it only exports its parts, for the tests.
  */
 (function () {
@@ -283,10 +283,10 @@
     return h("div.pa-buttons", { role: "group", "aria-label": m.get("description") || "Playback" }, back, ...(still.matches ? [] : [play]), on);
   }
 
-  const pageState = [...document.querySelectorAll('script[type="application/vnd.jupyter.widget-state+json"]')];
   /** @type {Record<string, string>} model id -> address of its module beside this script */
-  const modules = Object.assign({}, ...pageState.map((s) => JSON.parse(s.getAttribute("data-modules") ?? "{}")));
-  const models = revive(Object.assign({}, ...pageState.map((s) => JSON.parse(s.textContent ?? "{}").state)));
+  let modules = {};
+  /** @type {ReturnType<typeof revive> | undefined} undefined until the saved state has arrived */
+  let models;
 
   /** @type {Map<string, Promise<any>>} */
   const loaded = new Map();
@@ -335,7 +335,7 @@
 
   /** @param {string} id @param {Promise<void>[]} pending @returns {HTMLElement} */
   function build(id, pending) {
-    const m = models.get(id);
+    const m = models?.get(id);
     if (!m) throw new Error(`widget ${id} is not in the page's saved state`);
     if (!BUILD[m.name]) throw new Error(`${m.name} is not among the widgets this page can draw (${Object.keys(BUILD).join(", ")})`);
     const el = BUILD[m.name](m, pending);
@@ -360,5 +360,33 @@
     }
   }
 
-  for (const script of document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]')) mount(script);
+  /** Whether the page has been read past this element. @param {Node} element */
+  function arrived(element) {
+    /** @type {Node | null} */
+    let node = element;
+    while (node && !node.nextSibling) node = node.parentNode;
+    return Boolean(node) || document.readyState !== "loading";
+  }
+
+  /** @param {string} kind @returns {Element[]} */
+  const scripts = (kind) => [...document.querySelectorAll(`script[type="application/vnd.jupyter.widget-${kind}+json"]`)].filter(arrived);
+
+  /** @type {Set<Element>} */
+  const begun = new Set();
+
+  /** Mount what has arrived so far: the first figure does not wait for the end of a long page. */
+  function mountArrived() {
+    const loading = document.readyState === "loading", states = scripts("state");
+    if (!models && (states.length || !loading)) {
+      modules = Object.assign({}, ...states.map((s) => JSON.parse(s.getAttribute("data-modules") ?? "{}")));
+      models = revive(Object.assign({}, ...states.map((s) => JSON.parse(s.textContent ?? "{}").state)));
+    }
+    for (const script of models ? scripts("view") : []) {
+      if (!begun.has(script)) mount(script);
+      begun.add(script);
+    }
+    if (loading) requestAnimationFrame(mountArrived);
+  }
+  mountArrived();
+  document.addEventListener("DOMContentLoaded", mountArrived);
 })();

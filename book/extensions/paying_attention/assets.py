@@ -1,4 +1,4 @@
-"""Light pages: only the glyphs in use, one stylesheet, nothing that no page asks for.
+"""Light pages: only the glyphs in use, one stylesheet of rules in use, nothing that no page asks for.
 
 The theme brings 1.5 MB of icon script and fonts; the mathematics font has 1.5 MB. Both are cut down
 to the characters that the built pages hold, which leaves some tens of kilobytes.
@@ -15,6 +15,7 @@ from fontTools import subset
 from fontTools.ttLib import TTFont
 from sphinx.application import Sphinx
 
+from . import trim
 from .mathml import _in_alphabet
 
 AWESOME = Path("vendor/fontawesome/6.5.2")
@@ -90,7 +91,9 @@ def _lighten(app: Sphinx, error: Exception | None) -> None:
     pages = [path.read_text(encoding="utf-8") for path in html]
     _mathematics(pages, static)
     icons = _icons(pages, static)
-    (static / "site.css").write_text(_stylesheet(app, static, icons), encoding="utf-8")
+    scripts = [path.read_text(encoding="utf-8") for path in static.rglob("*.js")]
+    css = trim.trimmed(_stylesheet(app, static, icons), trim.words([*pages, *scripts]))
+    (static / "site.css").write_text(css, encoding="utf-8")
     shutil.rmtree(static / "vendor")
     for leftover in [*static.rglob("*.map"), *static.rglob("*.LICENSE.txt")]:
         leftover.unlink()

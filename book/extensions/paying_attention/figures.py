@@ -66,7 +66,7 @@ def _check(page: str, state: dict) -> None:
 
 
 def _state_for_the_host(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
-    """Move the widget state from the head, where it would hold up the first paint, to the end of the page."""
+    """Move the widget state out of the head, to where the host finds it before the first figure."""
     scripts = context.get("script_files", [])
     for script in [s for s in scripts if getattr(s, "attributes", {}).get("type") == STATE]:
         scripts.remove(script)
@@ -74,8 +74,9 @@ def _state_for_the_host(app: Sphinx, page: str, template: str, context: dict, do
         state = json.loads(body)["state"]
         _check(page, state)
         modules = html.escape(json.dumps(_modules(state, Path(app.outdir) / "_static")))
-        context["body"] += f'<script type="{STATE}" data-modules="{modules}">{body}</script>\n'
-        app.add_js_file("widget-host.js", loading_method="defer", priority=900)
+        state = f'<script type="{STATE}" data-modules="{modules}">{body}</script>\n'
+        context["body"] = state + context["body"]
+        app.add_js_file("widget-host.js", loading_method="async")
 
 
 def _stylesheet(app: Sphinx) -> None:

@@ -61,7 +61,7 @@ NO_SUMMARIES = "if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SE
 
 def _deferred(script):
     attributes = getattr(script, "attributes", {})
-    if not hasattr(script, "attributes") or "type" in attributes:
+    if not hasattr(script, "attributes") or {"type", "async"} & attributes.keys():
         return script
     if script.filename:
         return _JavaScript(script.filename, priority=script.priority, **{"defer": "defer", **attributes})
@@ -77,6 +77,7 @@ REPAIRS = {
     r' role="doc-biblioentry"': ' role="listitem"',  # a deprecated role; the list around it wants items
     r' aria-label="Toggle hidden content"': "",  # hides the words that a sighted reader sees
     r' id="(exercise|solution)-content"': "",  # the same on every exercise of a page
+    r'<span class="(?:n|nn|p|w)">([^<]*)</span>': r"\1",  # code in the colour of plain text
     # no comma or full stop alone at the start of a line
     r'(<math xmlns="[^"]*">(?:(?!</math>).)*</math>[,.;:!?)’]+)': r'<span class="together">\1</span>',
 }
