@@ -126,6 +126,7 @@ def test_the_notebook_is_live_in_jupyterlab(lab, browser):
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.goto(f"{lab}/lab/tree/alignment-matrix.ipynb")
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
     view = scroll_to(page, ".pa-alignment-explorer .pa-view[data-weights]")
