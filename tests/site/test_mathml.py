@@ -26,6 +26,7 @@ def test_alphabets_become_unicode_letters(tex, letter):
 
 def test_a_minus_after_an_equals_sign_is_a_sign():
     assert '<mo form="prefix">−</mo>' in formula("a = -2")
+    assert '<mo form="prefix">−</mo>' in formula(r"1,\ -2")
     assert '<mo form="infix">−</mo>' in formula("a - 2")
     assert '<mo form="infix">−</mo>' in formula("f(x) - 2")
 

@@ -83,7 +83,8 @@ def _scripted_name(element: ElementTree.Element) -> bool:
 
 def _space(row: ElementTree.Element) -> None:
     """TeX's spacing of signs and function names, which MathML leaves to its author."""
-    children = list(row)
+    blank = [child for child in row if _tag(child) == "mspace" or (child.text or "").isspace()]
+    children = [child for child in row if child not in blank]
     for before, child, after in zip([None, *children], children, [*children[1:], None], strict=False):
         if child.text in ("−", "+", "±") and _tag(child) == "mo":
             sign = before is None or (_tag(before) == "mo" and before.text not in CLOSING)
@@ -92,7 +93,7 @@ def _space(row: ElementTree.Element) -> None:
         if name_ends and after is not None and after.text not in OPENING:
             row.insert(list(row).index(child) + 1, _thin_space())
         name_begins = _scripted_name(child) or (after is not None and after.text == APPLY)
-        if name_begins and before is not None and _tag(before) not in ("mo", "mspace"):
+        if name_begins and before is not None and _tag(before) != "mo":
             row.insert(list(row).index(child), _thin_space())
 
 
