@@ -10,6 +10,14 @@ const reachable = () => {
 addEventListener("load", reachable);
 addEventListener("resize", reachable);
 
+// Paper is white: print in light colours, whatever the screen shows.
+const root = document.documentElement;
+addEventListener("beforeprint", () => {
+  root.dataset.screenTheme = root.dataset.theme;
+  root.dataset.theme = "light";
+});
+addEventListener("afterprint", () => (root.dataset.theme = root.dataset.screenTheme));
+
 // The form for an erratum opens with the page it is about.
 const form = /** @type {HTMLFormElement | null} */ (document.querySelector("form.erratum"));
 if (form) {

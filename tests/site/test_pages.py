@@ -116,3 +116,13 @@ def test_a_chapter_stays_light(site, open_page):
     size = sum(len(gzip.compress((site / file).read_bytes())) for file in files)
     assert size <= 350_000, size
     assert len(gzip.compress((site / "_static" / "widget-host.js").read_bytes())) <= 15_000
+
+
+def test_a_dark_screen_prints_in_light_colours(open_page):
+    page = open_page("book/glossary.html", color_scheme="dark")
+    theme = "document.documentElement.dataset.theme"
+    assert page.evaluate(theme) == "dark"
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(theme) == "light"
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(theme) == "dark"
