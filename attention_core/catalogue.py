@@ -93,7 +93,7 @@ def self_attention(
     x: Tensor, w_query: Tensor, w_key: Tensor, w_value: Tensor, *, mask=None, bias=None
 ) -> Attended:
     """A sequence attends to itself through three projections (out, width)."""
-    (x, _, _), spoiled = pipeline.quarantine(x, x, x, mask)
+    (x, _, _, bias), spoiled = pipeline.quarantine(x, x, x, mask, bias)
     attended = pipeline.attend(x @ w_query.mT, x @ w_key.mT, x @ w_value.mT, mask=mask, bias=bias)
     return pipeline.spoil(attended, spoiled)
 

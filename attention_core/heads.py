@@ -1,5 +1,7 @@
 """Heads: one wide sequence seen as several narrow ones, and back. Heads are axis -3, just a batch axis."""
 
+from numbers import Integral
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,7 +12,7 @@ def split(x: Float[Tensor, "*batch n width"], heads: int) -> Float[Tensor, "*bat
     Vaswani et al. (2017), section 3.2.2. Undone by `merge`.
     """
     _check(x, axes=2, layout="(*batch, sequence, width)")
-    _check_positive("heads", heads)
+    check_positive("heads", heads)
     if x.shape[-1] % heads:
         raise ValueError(
             f"`heads` must divide the width; got width {x.shape[-1]} and {heads} heads. "
@@ -34,8 +36,19 @@ def repeat_groups(
     Ainslie et al. (2023), section 2.2.
     """
     _check(x, axes=3, layout="(*batch, kv_heads, sequence, width)")
-    _check_positive("repeats", repeats)
+    check_positive("repeats", repeats)
     return x.repeat_interleave(repeats, dim=-3)
+
+
+def is_count(x: object) -> bool:
+    """Whether x is an integer of at least 1; True is none here, though Python says that it is."""
+    return isinstance(x, Integral) and not isinstance(x, bool) and x >= 1
+
+
+def check_positive(name: str, count: int) -> None:
+    """Require a count for the argument `name`."""
+    if not is_count(count):
+        raise ValueError(f"`{name}` must be an integer of at least 1; got {count!r}.")
 
 
 def _check(x: Tensor, axes: int, layout: str) -> None:
@@ -43,8 +56,3 @@ def _check(x: Tensor, axes: int, layout: str) -> None:
         raise TypeError(f"`x` must be a torch tensor; got {type(x).__name__}. Use `torch.as_tensor`.")
     if x.ndim < axes:
         raise ValueError(f"`x` must have shape {layout}; got {tuple(x.shape)}.")
-
-
-def _check_positive(name: str, count: int) -> None:
-    if not isinstance(count, int) or count < 1:
-        raise ValueError(f"`{name}` must be an integer of at least 1; got {count!r}.")

@@ -45,7 +45,7 @@ def window(
     With `causal=False` it looks both ways, at every key with $|i - j| < size$.
     `m` and `align` as in `causal`: "itself" is key $i + s$.
     """
-    if not isinstance(size, Integral) or size < 1:
+    if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
         raise ValueError(
             f"`size` must be an integer of at least 1; got {size}. A window of w attends exactly w keys, "
             "counting itself, so `size=1` sees only itself."

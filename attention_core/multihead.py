@@ -49,6 +49,8 @@ class MultiHeadAttention(nn.Module):
         self.width, self.heads, self.kv_heads = width, heads, kv_heads
         self.key_width = width if key_width is None else key_width
         self.value_width = width if value_width is None else value_width
+        head_axis.check_positive("key_width", self.key_width)
+        head_axis.check_positive("value_width", self.value_width)
 
         kv_total = kv_heads * (width // heads)
         options = {"bias": bias, "device": device, "dtype": dtype}
@@ -89,7 +91,9 @@ class MultiHeadAttention(nn.Module):
 
         # Before the projections, whose weights would meet a NaN input in their gradient; (batch, 1, ...) for
         # the heads' axis of the mask.
-        clean, spoiled = pipeline.quarantine(query[:, None], key[:, None], value[:, None], mask)
+        (*clean, bias), spoiled = pipeline.quarantine(
+            query[:, None], key[:, None], value[:, None], mask, bias
+        )
         query, key, value = (x.squeeze(1) for x in clean)
         attended = pipeline.attend(
             head_axis.split(self.to_query(query), self.heads),  # (batch, heads, n, width / heads)
@@ -119,6 +123,12 @@ class MultiHeadAttention(nn.Module):
                     f"`{name}` must have shape (batch, sequence, {width}); got {tuple(x.shape)}. "
                     f"A single sequence is a batch of one: `{name}[None]`."
                 )
+        dtype = self.to_query.weight.dtype
+        if query.dtype != dtype and not torch.is_autocast_enabled(query.device.type):
+            raise TypeError(
+                f"`query` must have the dtype of the module's parameters, {dtype}; got {query.dtype}. "
+                f"Use `query.to({dtype})` or `module.to({query.dtype})`."
+            )
         shape = torch.Size((query.shape[0], self.heads, query.shape[1], key.shape[1]))
         normalizers.check_mask(mask, shape)
         pipeline.check_bias(bias, shape)
@@ -165,7 +175,7 @@ class MultiHeadAttention(nn.Module):
 
 
 def _check_divides(name: str, part: int, whole_name: str, whole: int) -> None:
-    if not isinstance(part, int) or not isinstance(whole, int) or part < 1 or whole < 1 or whole % part:
+    if not head_axis.is_count(part) or not head_axis.is_count(whole) or whole % part:
         raise ValueError(
             f"`{name}` must be a positive integer that divides `{whole_name}`; got {name} = {part!r} and "
             f"{whole_name} = {whole!r}. Choose a {whole_name} that is a multiple of {name}."

@@ -22,8 +22,8 @@ def softmax(
     """
     _check_temperature(temperature)
     logits, forbidden = _logits(scores, mask)
-    weights = torch.softmax(logits / temperature, dim=-1)
-    return weights.masked_fill(forbidden, 0.0).to(scores.dtype)  # softmax of an empty row is NaN
+    weights = torch.softmax(_temper(logits, temperature), dim=-1)
+    return weights.masked_fill(forbidden, 0.0).to(scores.dtype)  # in an empty row it was uniform
 
 
 def hard(
@@ -51,8 +51,8 @@ def logsumexp(
     In float32 or better whatever the scores' dtype: results are merged by it. `torch.logsumexp` alone has
     the same value, but a NaN gradient in a row of -inf.
     """
-    logits, _ = _logits(scores, mask)
-    return torch.logsumexp(logits, dim=-1)
+    logits, forbidden = _logits(scores, mask)
+    return torch.logsumexp(logits, dim=-1).masked_fill(forbidden.all(-1), -math.inf)
 
 
 def check_mask(mask: Tensor | None, shape: torch.Size) -> None:
@@ -82,8 +82,8 @@ def broadcasts(shape: torch.Size, to: torch.Size) -> bool:
 def _logits(scores: Tensor, mask: Tensor | None) -> tuple[Tensor, Bool[Tensor, "*rows m"]]:
     """Scores in float32 or better, -inf where forbidden; and where that is: by the mask, or by a -inf score.
 
-    In a row that is -inf throughout, softmax and logsumexp have a NaN gradient. It ends here, for the fill
-    passes none back, whatever was in its place.
+    In a row that is -inf throughout, softmax and logsumexp have a NaN gradient, at which anomaly detection
+    stops even if it goes no further. So a row that allows nothing is 0 instead, for the caller to overrule.
     """
     if not isinstance(scores, Tensor) or not scores.is_floating_point():
         got = getattr(scores, "dtype", type(scores).__name__)
@@ -95,11 +95,26 @@ def _logits(scores: Tensor, mask: Tensor | None) -> tuple[Tensor, Bool[Tensor, "
     if mask is not None:
         forbidden = forbidden | ~mask
     logits = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    return logits.masked_fill(forbidden, -math.inf), forbidden
+    empty = forbidden.all(-1, keepdim=True)  # (*rows, 1)
+    fill = torch.zeros_like(empty, dtype=logits.dtype).masked_fill(~empty, -math.inf)
+    return torch.where(forbidden, fill, logits), forbidden
+
+
+def _temper(logits: Tensor, temperature: Real) -> Tensor:
+    """Logits over T, up to a shift of each row, which softmax does not see.
+
+    The shift brings the largest to 0, so that however small T is none overflows to +inf. T itself must not
+    round to 0 or inf in the logits' dtype: 0 / 0 and -inf / inf are NaN.
+    """
+    if temperature == 1 or logits.shape[-1] == 0:  # without a key there is no largest
+        return logits
+    limits = torch.finfo(logits.dtype)
+    temperature = float(min(max(temperature, limits.tiny), limits.max))
+    return (logits - logits.detach().amax(-1, keepdim=True)) / temperature
 
 
 def _check_temperature(temperature: Real) -> None:
-    if not isinstance(temperature, Real):
+    if not isinstance(temperature, Real) or isinstance(temperature, bool):
         raise TypeError(
             f"`temperature` must be a number; got {type(temperature).__name__}. "
             "To learn one, divide the scores by it yourself."

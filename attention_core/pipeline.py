@@ -44,13 +44,16 @@ def attend(
     Wrong types raise `TypeError`, wrong shapes `ValueError`, with the remedy.
     """
     shape = _check(query, key, value, mask, bias)
-    (query, key, value), spoiled = quarantine(query, key, value, mask)
+    _check_functions(score, normalize)
+    (query, key, value, bias), spoiled = quarantine(query, key, value, mask, bias)
 
     logits = score(query, key)  # (*batch, n, m)
-    _check_scores(logits, shape)
+    _check_result("score", logits, shape)
     if bias is not None:
         logits = logits + bias
-    weights = normalize(logits, mask).to(value.dtype)
+    weights = normalize(logits, mask)
+    _check_result("normalize", weights, shape)
+    weights = weights.to(value.dtype)
     output = weights @ value  # (*batch, n, dv)
 
     return spoil(Attended(output, weights, normalizers.logsumexp(logits, mask)), spoiled)
@@ -61,33 +64,41 @@ def merge(*parts: Attended) -> Attended:
 
     $o = \sum_p c_p o_p$ with $c = \mathrm{softmax}(\ell)$, $\ell_p$ the parts' lse: attention over the parts.
     Exact, in any order and grouping, for softmax at temperature 1. A part that saw no key drops out.
+    A row that is NaN in one part is NaN in the whole, and in no other row's gradient.
 
     Weights are concatenated along the keys in the order given, or None if any part has none.
     The identity is that of Milakov & Gimelshein (2018), section 3.1.
     """
     _check_parts(parts)
+    spoiled = Spoiled(
+        scores=torch.stack([part.lse.isnan() for part in parts]).any(0),
+        output=torch.stack([part.output.isnan().any(-1) for part in parts]).any(0),
+    )
+    parts = [_fill(part, spoiled, 0.0) for part in parts]  # so that no sound part meets a NaN in its gradient
+
     part_lse = torch.stack([part.lse for part in parts], dim=-1)  # (*batch, n, parts)
     shares = normalizers.softmax(part_lse).unbind(-1)
     lse = normalizers.logsumexp(part_lse)
 
     dtype = parts[0].output.dtype
     output = sum(share[..., None] * part.output for share, part in zip(shares, parts, strict=True)).to(dtype)
-    if any(part.weights is None for part in parts):
-        return Attended(output, None, lse)
-    weights = [share[..., None] * part.weights for share, part in zip(shares, parts, strict=True)]
-    return Attended(output, torch.cat(weights, dim=-1).to(dtype), lse)
+    weights = None
+    if all(part.weights is not None for part in parts):
+        by_part = [share[..., None] * part.weights for share, part in zip(shares, parts, strict=True)]
+        weights = torch.cat(by_part, dim=-1).to(dtype)
+    return spoil(Attended(output, weights, lse), spoiled)
 
 
 class Spoiled(NamedTuple):
     """Which queries may see something that is not finite, and so have no finite answer."""
 
-    scores: Bool[Tensor, "*batch n"]  # in their own entries or a key's: weights and lse have none either
+    scores: Bool[Tensor, "*batch n"]  # in their own entries, a key's or a bias: no weights or lse either
     output: Bool[Tensor, "*batch n"]  # in those or a value's
 
 
 def quarantine(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
-) -> tuple[tuple[Tensor, Tensor, Tensor], Spoiled | None]:
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None
+) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor | None], Spoiled | None]:
     r"""Put 0 for each row that holds NaN or inf, and say which queries may see one; undone by `spoil`.
 
     A weight of 0 does not hide a NaN: $0 \cdot \mathrm{NaN} = \mathrm{NaN}$, forward in $w v$ and backward in
@@ -95,30 +106,41 @@ def quarantine(
     arithmetic is done on finite numbers, and the rows that deserve NaN get it at the very end.
 
     Projections before `attend` have the same trouble, $(\partial k) x$: quarantine their inputs and spoil the
-    result, as `multihead` does. Without a mask everything is visible and nothing is done.
+    result, as `multihead` does. Of a bias single entries are replaced, other than -inf, which is an honest
+    one: it gives weight 0. Without a mask everything is visible and nothing is done.
     No branch depends on the data, so nothing waits for a GPU.
     """
     if mask is None:
-        return (query, key, value), None
+        return (query, key, value, bias), None
     sound_query, sound_key, sound_value = (x.isfinite().all(-1, keepdim=True) for x in (query, key, value))
-    spoils_scores = (mask & ~(sound_query & sound_key.mT)).any(-1)  # (*batch, n)
+    sound_scores = sound_query & sound_key.mT  # (*batch, n, m)
+    if bias is not None:
+        sound_bias = bias < math.inf  # false for NaN
+        sound_scores = sound_scores & sound_bias
+        bias = bias.masked_fill(~sound_bias, 0.0)
+    spoils_scores = (mask & ~sound_scores).any(-1)  # (*batch, n)
     spoils_output = spoils_scores | (mask & ~sound_value.mT).any(-1)
     clean = (
         query.masked_fill(~sound_query, 0.0),
         key.masked_fill(~sound_key, 0.0),
         value.masked_fill(~sound_value, 0.0),
+        bias,
     )
     return clean, Spoiled(spoils_scores, spoils_output)
 
 
 def spoil(attended: Attended, spoiled: Spoiled | None) -> Attended:
     """Make the spoiled rows NaN, so that they are seen; no gradient passes through them."""
-    if spoiled is None:
-        return attended
+    return attended if spoiled is None else _fill(attended, spoiled, math.nan)
+
+
+def _fill(attended: Attended, spoiled: Spoiled, number: float) -> Attended:
+    """Put `number` in the spoiled rows."""
+    output, weights, lse = attended
     return Attended(
-        output=attended.output.masked_fill(spoiled.output[..., None], math.nan),
-        weights=attended.weights.masked_fill(spoiled.scores[..., None], math.nan),
-        lse=attended.lse.masked_fill(spoiled.scores, math.nan),
+        output=output.masked_fill(spoiled.output[..., None], number),
+        weights=None if weights is None else weights.masked_fill(spoiled.scores[..., None], number),
+        lse=lse.masked_fill(spoiled.scores, number),
     )
 
 
@@ -153,11 +175,27 @@ def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias:
     return shape
 
 
-def _check_scores(logits: Tensor, shape: torch.Size) -> None:
-    if logits.shape != shape:
+def _check_functions(score: Callable[..., Tensor], normalize: Callable[..., Tensor]) -> None:
+    for name, function, signature, example in (
+        ("score", score, "f(query, key)", "scores.dot"),
+        ("normalize", normalize, "f(scores, mask)", "normalizers.hard"),
+    ):
+        if not callable(function):
+            raise TypeError(
+                f"`{name}` must be a function {signature}; got {type(function).__name__}. "
+                f"For instance `{example}`, without calling it."
+            )
+
+
+def _check_result(name: str, result: Tensor, shape: torch.Size) -> None:
+    if not isinstance(result, Tensor):
+        raise TypeError(
+            f"`{name}` must return a torch tensor of shape {tuple(shape)}; got {type(result).__name__}."
+        )
+    if result.shape != shape:
         raise ValueError(
-            f"`score` must give one number for each query and key, shape {tuple(shape)}; "
-            f"got {tuple(logits.shape)}."
+            f"`{name}` must give one number for each query and key, shape {tuple(shape)}; "
+            f"got {tuple(result.shape)}."
         )
 
 
@@ -175,4 +213,14 @@ def _check_parts(parts: tuple[Attended, ...]) -> None:
             raise ValueError(
                 "`parts` must answer the same queries, over different keys; got outputs of shapes "
                 f"{tuple(parts[0].output.shape)} and {tuple(part.output.shape)}."
+            )
+        if part.output.dtype != parts[0].output.dtype:
+            raise TypeError(
+                f"`parts` must have outputs of one dtype; got {parts[0].output.dtype} and "
+                f"{part.output.dtype}. Convert the inputs of `attend`, before anything is rounded."
+            )
+        if part.lse.shape != part.output.shape[:-1]:
+            raise ValueError(
+                f"`parts` must have one `lse` an output; got shapes {tuple(part.lse.shape)} and "
+                f"{tuple(part.output.shape)}. Merge heads by themselves, before they are projected together."
             )

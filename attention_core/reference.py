@@ -111,7 +111,7 @@ def attend(
     bias: np.ndarray | None = None,
     normalize: Callable[[list[float]], list[float]] = softmax,
 ) -> Result:
-    """Attention as in `pipeline.attend`, one sequence of the batch at a time."""
+    """Attention as in `pipeline.attend`, one sequence of the batch at a time; a bias of -inf forbids too."""
     batch, n, m = query.shape[:-2], query.shape[-2], key.shape[-2]
     mask = np.broadcast_to(True if mask is None else mask, (*batch, n, m))
     bias = np.broadcast_to(0.0 if bias is None else bias, (*batch, n, m))
@@ -120,7 +120,7 @@ def attend(
     lse = np.zeros((*batch, n))
     for b in np.ndindex(*batch):
         for i in range(n):
-            allowed = [j for j in range(m) if mask[b][i, j]]
+            allowed = [j for j in range(m) if mask[b][i, j] and bias[b][i, j] != -math.inf]
             scores = [score(query[b][i], key[b][j]) + bias[b][i, j] for j in allowed]
             lse[b][i] = logsumexp(scores)
             for j, weight in zip(allowed, normalize(scores) if scores else [], strict=True):
@@ -175,4 +175,5 @@ def multi_head(
 
 def project(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """W x for every position of a batch: (batch, n, width) and (out, width) to (batch, n, out)."""
-    return np.array([[apply(weight, position) for position in sequence] for sequence in x])
+    projected = np.array([[apply(weight, position) for position in sequence] for sequence in x])
+    return projected.reshape(*x.shape[:-1], len(weight))  # which no position at all would not say

@@ -67,7 +67,7 @@ def concat(
     `additive` with $W = [W_q\ W_k]$ is the same number for less.
     """
     check_sequences(query=query, key=key)
-    _check_parameter("v", v, like=query, hidden=v.numel())
+    _check_vector("v", v, like=query)
     _check_parameter("weight", weight, like=query, hidden=len(v), dq_plus_dk=query.shape[-1] + key.shape[-1])
     n, m = query.shape[-2], key.shape[-2]
     queries = query.unsqueeze(-2).expand(*query.shape[:-1], m, -1)  # (*batch, n, m, dq)
@@ -91,7 +91,7 @@ def additive(
     Bounded by $\|v\|_1$, so unlike a dot product it needs no $1/\sqrt d$.
     """
     check_sequences(query=query, key=key)
-    _check_parameter("v", v, like=query, hidden=v.numel())
+    _check_vector("v", v, like=query)
     _check_parameter("w_query", w_query, like=query, hidden=len(v), dq=query.shape[-1])
     _check_parameter("w_key", w_key, like=query, hidden=len(v), dk=key.shape[-1])
     hidden = (query @ w_query.mT).unsqueeze(-2) + (key @ w_key.mT).unsqueeze(-3)  # (*batch, n, m, hidden)
@@ -125,6 +125,11 @@ def _check_parameter(name: str, x: Tensor, *, like: Tensor, **sizes: int) -> Non
             f"`{name}` must have shape ({', '.join(sizes)}) = {tuple(sizes.values())} "
             f"for these queries and keys; got {tuple(x.shape)}."
         )
+
+
+def _check_vector(name: str, x: Tensor, *, like: Tensor) -> None:
+    _check_float(name, x)
+    _check_parameter(name, x, like=like, hidden=x.numel())
 
 
 def _check_float(name: str, x: Tensor) -> None:

@@ -55,11 +55,31 @@ MISTAKES = [
         ValueError, ["`bias`", "(2, 3, 5)", "(5, 3)", "(heads, n, m)"], attend, Q, K, V, bias=torch.ones(5, 3)
     ),
     case(ValueError, ["`score`", "(2, 3, 5)", "(2, 5, 3)"], attend, Q, K, V, score=lambda q, k: k @ q.mT),
+    case(TypeError, ["`score`", "f(query, key)", "str"], attend, Q, K, V, score="dot"),
+    case(TypeError, ["`score`", "float"], attend, Q, K, V, score=lambda q, k: 1.0),
+    case(TypeError, ["`normalize`", "f(scores, mask)", "NoneType"], attend, Q, K, V, normalize=None),
+    case(
+        ValueError,
+        ["`normalize`", "(2, 3, 5)", "(2, 3)"],
+        attend,
+        Q,
+        K,
+        V,
+        normalize=lambda scores, mask: scores.sum(-1),
+    ),
     # merge
     case(ValueError, ["`merge`", "at least one", "merge(*parts)"], merge),
     case(TypeError, ["`parts`", "list", "merge(*parts)"], merge, [PART, PART]),
     case(ValueError, ["`parts`", "`lse`", "None"], merge, PART._replace(lse=None)),
     case(ValueError, ["same queries", "(2, 3, 6)", "(2, 2, 6)"], merge, PART, attend(Q[:, :2], K, V)),
+    case(
+        TypeError,
+        ["`parts`", "one dtype", "float32", "float64"],
+        merge,
+        PART,
+        attend(Q.double(), K.double(), V.double()),
+    ),
+    case(ValueError, ["`lse`", "(2, 2, 3)", "(2, 3, 4)", "before"], merge, MODULE(Q), MODULE(Q)),
     # scores
     case(ValueError, ["`query` and `key`", "`general`", "(dq, dk)"], scores.dot, Q, V),
     case(
@@ -89,6 +109,14 @@ MISTAKES = [
         Q,
         V,
     ),
+    case(
+        TypeError,
+        ["`v`", "ndarray", "torch.as_tensor"],
+        partial(scores.additive, w_query=torch.zeros(7, 4), w_key=torch.zeros(7, 6), v=np.zeros(7)),
+        Q,
+        V,
+    ),
+    case(TypeError, ["`v`", "list"], partial(scores.concat, weight=torch.zeros(7, 10), v=[0.0] * 7), Q, V),
     # masks
     case(ValueError, ["`align`", "n = 2, m = 3", '"lower_right"', '"upper_left"'], masks.causal, 2, 3),
     case(ValueError, ["`align`", "'x'", "decoding", "`is_causal`"], masks.causal, 3, 3, align="x"),
@@ -96,6 +124,7 @@ MISTAKES = [
     case(ValueError, ["`size`", "got 0", "counting itself"], masks.window, 3, 3, 0),
     case(ValueError, ["`size`", "got None", "counting itself"], masks.window, 3),
     case(ValueError, ["`size`", "got 1.5", "integer"], masks.window, 3, 3, 1.5),
+    case(ValueError, ["`size`", "got True", "integer"], masks.window, 3, 3, True),
     case(ValueError, ["`n`", "0 or more", "-1"], masks.causal, -1),
     case(TypeError, ["`n`", "integer", "float"], masks.causal, 3.0),
     case(TypeError, ["`lengths`", "float32", "torch.tensor([3, 5])"], masks.padding, torch.tensor([1.0]), 3),
@@ -114,12 +143,17 @@ MISTAKES = [
     case(ValueError, ["`temperature`", "inf", "uniform"], normalizers.softmax, Q, temperature=float("inf")),
     case(ValueError, ["`temperature`", "nan", "finite"], normalizers.softmax, Q, temperature=float("nan")),
     case(TypeError, ["`temperature`", "str"], normalizers.softmax, Q, temperature="1"),
+    case(TypeError, ["`temperature`", "bool"], normalizers.softmax, Q, temperature=True),
+    case(
+        TypeError, ["`temperature`", "Tensor", "divide"], normalizers.softmax, Q, temperature=torch.ones(())
+    ),
     case(TypeError, ["`scores`", "int64", ".float()"], normalizers.softmax, Q.long()),
     case(TypeError, ["`mask`", "`bias=`"], normalizers.hard, Q, torch.zeros(3, 4)),
     case(ValueError, ["`mask`", "(2, 3, 4)", "(7,)"], normalizers.logsumexp, Q, torch.ones(7).bool()),
     # heads
     case(ValueError, ["`heads`", "width 4", "3 heads", "multiple"], heads.split, Q, 3),
     case(ValueError, ["`heads`", "got 0"], heads.split, Q, 0),
+    case(ValueError, ["`heads`", "got True"], heads.split, Q, True),
     case(ValueError, ["`x`", "(*batch, heads, sequence, width)", "(3, 4)"], heads.merge, Q[0]),
     case(ValueError, ["`repeats`", "got 0"], heads.repeat_groups, Q, 0),
     case(TypeError, ["`x`", "ndarray"], heads.merge, Q.numpy()),
@@ -127,6 +161,10 @@ MISTAKES = [
     case(ValueError, ["`heads`", "divides `width`", "width = 5"], MultiHeadAttention, 5, 2),
     case(ValueError, ["`kv_heads`", "divides `heads`", "heads = 4"], MultiHeadAttention, 8, 4, kv_heads=3),
     case(ValueError, ["`kv_heads`", "got kv_heads = 0"], MultiHeadAttention, 8, 4, kv_heads=0),
+    case(ValueError, ["`heads`", "heads = True"], MultiHeadAttention, 4, True),
+    case(ValueError, ["`key_width`", "at least 1", "got 0"], MultiHeadAttention, 4, 2, key_width=0),
+    case(ValueError, ["`value_width`", "integer", "got 2.5"], MultiHeadAttention, 4, 2, value_width=2.5),
+    case(TypeError, ["`query`", "float32", "float64", "`query.to("], MODULE, SQUARE.double()),
     case(ValueError, ["`query`", "(batch, sequence, 4)", "(2, 3, 5)"], MODULE, torch.zeros(2, 3, 5)),
     case(ValueError, ["`query`", "(3, 4)", "`query[None]`"], MODULE, SQUARE[0]),
     case(ValueError, ["`value`", "without a `key`"], MODULE, SQUARE, value=SQUARE),

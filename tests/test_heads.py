@@ -1,5 +1,7 @@
 """Heads: split and merge undo each other; groups repeat neighbours, never tile."""
 
+import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,12 @@ counts = st.integers(1, 7)
 def test_merge_undoes_split(n, count, width):
     x = torch.randn(2, n, count * width)
     assert heads.merge(heads.split(x, count)).equal(x)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_numpy_integer_counts_heads():
+    x = torch.randn(2, 3, 4)
+    assert heads.split(x, np.int64(2)).equal(heads.split(x, 2))
 
 
 def test_a_head_gets_neighbouring_features():

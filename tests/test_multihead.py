@@ -195,6 +195,21 @@ def test_under_a_causal_mask_a_nan_reaches_the_rows_that_see_it_and_no_other():
     assert module(x, mask=masks.causal(4)).output.isnan().any(-1).tolist() == [[False, False, True, True]] * 2
 
 
+def test_a_nan_bias_reaches_the_rows_that_see_it_and_no_parameters_gradient():
+    module = MultiHeadAttention(6, 3, dtype=torch.float64)
+    bias = torch.tensor([0.0, 0.0, 0.0, math.nan], dtype=torch.float64)
+    output = module(inputs()[0], mask=masks.causal(4), bias=bias).output
+    assert output.isnan().any(-1).tolist() == [[False, False, False, True]] * 2
+    found = torch.autograd.grad(output[:, :-1].sum(), module.parameters())
+    assert all(gradient.isfinite().all() for gradient in found)
+
+
+def test_autocast_may_mix_dtypes():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = MultiHeadAttention(6, 3)(torch.randn(2, 4, 6, dtype=torch.bfloat16)).output
+    assert output.dtype == torch.bfloat16
+
+
 def test_one_spoiled_head_spoils_the_output_and_not_the_other_heads_weights():
     module = MultiHeadAttention(6, 3, dtype=torch.float64)
     q, k, v = inputs()

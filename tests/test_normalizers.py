@@ -33,6 +33,24 @@ def test_softmax_divides_by_the_temperature():
     near(softmax(scores, temperature=2), torch.softmax(scores / 2, -1))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("temperature", [1e-38, 1e-40, 1e-300, 5e-324])
+def test_softmax_at_any_temperature_near_zero_is_hard(temperature, dtype):
+    scores = torch.tensor([[1.0, 3.0, 2.0], [0.0, -50.0, -3.0]], dtype=dtype, requires_grad=True)
+    weights = softmax(scores, temperature=temperature)
+    assert weights.equal(hard(scores))
+    weights.square().sum().backward()
+    assert (scores.grad == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("temperature", [1e20, 1e39, 1e308, pytest.param(10**400, id="1e400")])
+def test_softmax_at_any_large_temperature_is_uniform_over_the_allowed_keys(temperature, dtype):
+    scores = torch.tensor([1.0, 3.0, 2.0], dtype=dtype)
+    mask = torch.tensor([True, True, False])
+    assert softmax(scores, mask, temperature=temperature).tolist() == [0.5, 0.5, 0.0]
+
+
 def test_softmax_of_large_scores_does_not_overflow():
     near(softmax(torch.tensor([1e4, 1e4])), torch.tensor([0.5, 0.5]))
 
@@ -94,6 +112,15 @@ def test_gradients_of_a_row_that_allows_nothing_are_zero(function):
     scores = torch.randn(3, requires_grad=True)
     function(scores, torch.tensor([False, False, False])).sum().backward()
     assert scores.grad.tolist() == [0, 0, 0]
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
+@pytest.mark.parametrize("function", [softmax, logsumexp])
+def test_anomaly_detection_finds_no_nan_behind_a_row_that_allows_nothing(function):
+    scores = torch.randn(2, 3, requires_grad=True)
+    mask = torch.tensor([[False] * 3, [True] * 3])
+    with torch.autograd.detect_anomaly(check_nan=True):
+        function(scores, mask)[1].sum().backward()
 
 
 @pytest.mark.parametrize("function", [softmax, logsumexp])

@@ -234,6 +234,17 @@ def test_a_bias_of_nan_behind_the_mask_stays_there():
     assert all(gradient.isfinite().all() for gradient in gradients(got.output.sum(), q, k, v))
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_bad_bias_reaches_the_rows_that_see_it_and_no_other_rows_gradient(bad):
+    bias = torch.zeros(4, dtype=torch.float64)
+    bias[-1] = bad
+    leaves = [x.requires_grad_() for x in (*sequences(n=4, m=4), bias)]
+    got = attend(*leaves[:3], mask=masks.causal(4), bias=bias)
+    assert got.output.isnan().any(-1).tolist() == [[False, False, False, True]] * 2
+    loss = got.output[:, :-1].sum() + got.lse[:, :-1].sum()
+    assert all(gradient.isfinite().all() for gradient in gradients(loss, *leaves))
+
+
 # Choices of the four words
 
 
@@ -340,6 +351,22 @@ def test_gradients_through_merge_are_those_of_the_whole_even_in_empty_rows():
     expected = gradients(attend(q, k, v, mask=mask).output.square().sum(), q, k, v)
     for actual, wanted in zip(gradients(merge(*parts).output.square().sum(), q, k, v), expected, strict=True):
         near(actual, wanted)
+
+
+@BAD
+@pytest.mark.parametrize("place", ["query", "key", "value"])
+@pytest.mark.parametrize("field", Attended._fields)
+def test_merge_keeps_a_bad_entry_in_the_rows_that_see_it(causal_pair, bad, place, field):
+    _, dirty, mask = causal_pair(bad, spoil=[place])
+    q, k, v = (x.requires_grad_() for x in dirty.values())
+    parts = [attend(q, k[:, own], v[:, own], mask=mask[:, own]) for own in (slice(2), slice(2, None))]
+    results = []
+    for got in (merge(*parts), attend(q, k, v, mask=mask)):
+        answer = getattr(got, field)
+        rows = answer[:, :-1].square().sum()
+        results.append((answer.isnan(), *torch.autograd.grad(rows, (q, k, v), materialize_grads=True)))
+    for actual, expected in zip(*results, strict=True):
+        near(actual, expected)
 
 
 def test_merge_without_one_parts_weights_has_none():

@@ -39,6 +39,19 @@ def test_no_allowed_key_gives_zeros():
     assert (output.item(), weights.tolist(), lse.item()) == (0, [[[0, 0]]], -math.inf)
 
 
+def test_a_bias_of_minus_infinity_forbids_as_a_mask_does():
+    for bias, mask in (([0.0, -math.inf], [True, False]), ([-math.inf] * 2, [False] * 2)):
+        by_bias = reference.attend(QUERY, KEY, VALUE, bias=np.array(bias))
+        for actual, expected in zip(
+            by_bias, reference.attend(QUERY, KEY, VALUE, mask=np.array(mask)), strict=True
+        ):
+            np.testing.assert_array_equal(actual, expected)
+
+
+def test_projecting_no_position_keeps_the_width():
+    assert reference.project(np.zeros((2, 0, 3)), np.zeros((4, 3))).shape == (2, 0, 4)
+
+
 def test_softmax_at_temperature_one_half_squares_the_odds():
     np.testing.assert_allclose(reference.softmax([0.0, math.log(3)], temperature=0.5), [0.1, 0.9])
 
