@@ -74,6 +74,12 @@ def test_a_list_is_told_how_to_become_a_tensor():
     assert "torch.tensor(" in message
 
 
+def test_a_sparse_answer_is_told_how_to_become_dense():
+    message = check("context-vector", lambda weights, states: (weights @ states).to_sparse()).message
+    assert "got cpu, sparse_coo" in message
+    assert ".to_dense()" in message
+
+
 def test_an_answer_in_single_precision_is_told_its_dtype():
     message = check("context-vector", lambda weights, states: (weights @ states).float()).message
     assert "float32; expected torch.float64" in message

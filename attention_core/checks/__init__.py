@@ -188,8 +188,12 @@ def _changed(attempt: Attempt) -> str | None:
 
 
 def _not_tensor(attempt: Attempt) -> str | None:
-    if isinstance(attempt.answer, Tensor):
+    answer = attempt.answer
+    if isinstance(answer, Tensor) and answer.layout == torch.strided and answer.device.type == "cpu":
         return None
+    if isinstance(answer, Tensor):
+        kind = f"{answer.device.type}, {str(answer.layout).removeprefix('torch.')}"
+        return f"the answer must be a dense tensor on the CPU; got {kind}. Try .to_dense() or .cpu()."
     return (
         f"the answer must be a torch.Tensor; got {type(attempt.answer).__name__}. "
         "From numbers: torch.tensor(numbers, dtype=torch.float64); from rows: torch.stack(rows)."
