@@ -2,13 +2,28 @@
 
 // A wide equation or table scrolls by itself: let the keyboard reach it, but only where there is something to scroll.
 const reachable = () => {
-  for (const box of document.querySelectorAll(".math-block, .pst-scrollable-table-container, .highlight pre, .output pre")) {
+  /** @type {NodeListOf<HTMLElement>} */
+  const boxes = document.querySelectorAll(".math-block, .pst-scrollable-table-container, .highlight pre, .output pre");
+  for (const box of boxes) {
     if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
   }
 };
-addEventListener("load", reachable);
 addEventListener("resize", reachable);
+
+// The page has arrived: lay out the sections that were put off, one at a time, so that no key has to wait.
+const sections = [...document.querySelectorAll(".bd-article > section > section")];
+const settle = () => {
+  const next = /** @type {HTMLElement | undefined} */ (sections.shift());
+  if (next) {
+    next.style.contentVisibility = "visible";
+    (window.requestIdleCallback ?? setTimeout)(settle, { timeout: 100 });
+  } else {
+    document.documentElement.classList.remove("arriving");
+    reachable();
+  }
+};
+addEventListener("load", settle);
 
 // Paper is white: print in light colours, whatever the screen shows.
 const root = document.documentElement;

@@ -35,6 +35,7 @@ def test_function_names_get_a_thin_space():
     assert "mspace" in formula(r"\exp x")
     assert "mspace" in formula(r"\log_2 x")
     assert "mspace" not in formula(r"\exp(x)")
+    assert "mspace" not in formula(r"\exp\left(x\right)")
 
 
 def test_the_source_stays_for_whoever_copies_it():

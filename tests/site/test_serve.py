@@ -14,6 +14,14 @@ def start(*arguments: str) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def said_until_the_address(server: subprocess.Popen) -> list[str]:
+    """The lines printed up to the address, which is the last thing that a server prints."""
+    lines = [server.stdout.readline()]
+    while lines[-1] and "http://" not in lines[-1]:
+        lines.append(server.stdout.readline())
+    return lines
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -23,7 +31,7 @@ def free_port() -> int:
 def test_the_printed_address_shows_the_book(site):
     server = start("--port", str(free_port()))
     try:
-        address = re.search(r"http://127\.0\.0\.1:\d+/", server.stdout.readline()).group()
+        address = re.search(r"http://127\.0\.0\.1:\d+/", said_until_the_address(server)[-1]).group()
         page = urllib.request.urlopen(address + "book/index.html").read().decode()
         assert "Paying Attention" in page
     finally:
@@ -38,8 +46,8 @@ def test_a_taken_port_is_named_and_the_next_free_one_used(site):
         port = taken.getsockname()[1]
         server = start("--port", str(port))
         try:
-            remark, address = server.stdout.readline(), server.stdout.readline()
-            assert f"Port {port} is taken; using" in remark
+            *remarks, address = said_until_the_address(server)
+            assert f"Port {port} is taken; using" in "".join(remarks)
             assert f":{port}/" not in address
             assert "http://127.0.0.1:" in address
         finally:

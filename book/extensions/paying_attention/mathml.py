@@ -81,6 +81,10 @@ def _scripted_name(element: ElementTree.Element) -> bool:
     return _tag(element).startswith(("msu", "mund")) and any(part.text == APPLY for part in element.iter())
 
 
+def _opens(element: ElementTree.Element) -> bool:
+    return element.text in OPENING or (_tag(element) == "mrow" and len(element) > 0 and _opens(element[0]))
+
+
 def _space(row: ElementTree.Element) -> None:
     """TeX's spacing of signs and function names, which MathML leaves to its author."""
     blank = [child for child in row if _tag(child) == "mspace" or (child.text or "").isspace()]
@@ -90,7 +94,7 @@ def _space(row: ElementTree.Element) -> None:
             sign = before is None or (_tag(before) == "mo" and before.text not in CLOSING)
             child.set("form", "prefix" if sign else "infix")
         name_ends = child.text == APPLY or _scripted_name(child)
-        if name_ends and after is not None and after.text not in OPENING:
+        if name_ends and after is not None and not _opens(after):
             row.insert(list(row).index(child) + 1, _thin_space())
         name_begins = _scripted_name(child) or (after is not None and after.text == APPLY)
         if name_begins and before is not None and _tag(before) != "mo":
