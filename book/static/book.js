@@ -11,19 +11,20 @@ const reachable = () => {
 };
 addEventListener("resize", reachable);
 
-// The page has arrived: lay out the sections that were put off, one at a time, so that no key has to wait.
-const sections = [...document.querySelectorAll(".bd-article > section > section")];
-const settle = () => {
-  const next = /** @type {HTMLElement | undefined} */ (sections.shift());
-  if (next) {
-    next.style.contentVisibility = "visible";
-    (window.requestIdleCallback ?? setTimeout)(settle, { timeout: 100 });
-  } else {
-    document.documentElement.classList.remove("arriving");
-    reachable();
+// The page has arrived: once its first figure has been painted, lay out the sections that were put off.
+const settle = (/** @type {number} */ waited) => {
+  if (document.querySelector("figure[data-figure]") && !document.querySelector("figure[data-live]") && waited < 120) {
+    requestAnimationFrame(() => settle(waited + 1));
+    return;
   }
+  requestAnimationFrame(() =>
+    setTimeout(() => {
+      document.documentElement.classList.remove("arriving");
+      reachable();
+    }),
+  );
 };
-addEventListener("load", settle);
+addEventListener("load", () => settle(0));
 
 // Paper is white: print in light colours, whatever the screen shows.
 const root = document.documentElement;

@@ -385,7 +385,7 @@
       if (!begun.has(script)) mount(script);
       begun.add(script);
     }
-    if (loading) requestAnimationFrame(mountArrived);
+    if (loading) setTimeout(mountArrived, 20);
   }
   mountArrived();
   document.addEventListener("DOMContentLoaded", mountArrived);

@@ -80,6 +80,7 @@ def open_page(browser: Browser, origin: str):
             page.wait_for_function(
                 "() => [...document.querySelectorAll('script[type$=\"widget-view+json\"]')]"
                 ".every(s => s.closest('figure')?.dataset.live !== undefined)"
+                " && !document.documentElement.classList.contains('arriving')"
             )
         return page
 

@@ -22,6 +22,10 @@ CONTROLS = frozenset(
     | {"Box", "HBox", "VBox", "Link", "DirectionalLink"}
 )
 
+# Fetch the views with the page rather than after it. On a disk there are no modules to fetch (see the host).
+PRELOAD = """if (location.protocol !== "file:") for (const href of %s)
+  document.head.append(Object.assign(document.createElement("link"), {rel: "modulepreload", href}));"""
+
 
 class OneFigure(SphinxPostTransform):
     """Put the widget's view inside the `<figure>` that holds its static picture."""
@@ -73,10 +77,13 @@ def _state_for_the_host(app: Sphinx, page: str, template: str, context: dict, do
         body = script.attributes["body"]
         state = json.loads(body)["state"]
         _check(page, state)
-        modules = html.escape(json.dumps(_modules(state, Path(app.outdir) / "_static")))
-        state = f'<script type="{STATE}" data-modules="{modules}">{body}</script>\n'
+        modules = _modules(state, Path(app.outdir) / "_static")
+        known = html.escape(json.dumps(modules))
+        state = f'<script type="{STATE}" data-modules="{known}">{body}</script>\n'
         context["body"] = state + context["body"]
         app.add_js_file("widget-host.js", loading_method="async")
+        addresses = [context["pathto"](f"_static/{path}", 1) for path in dict.fromkeys(modules.values())]
+        app.add_js_file(None, body=PRELOAD % json.dumps(addresses))
 
 
 def _stylesheet(app: Sphinx) -> None:
