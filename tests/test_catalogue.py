@@ -19,7 +19,7 @@ SEQUENCES = ("query", "key", "value", "x")
 KEYS = ("key", "value", "x")
 
 
-def near(actual, expected, atol=1e-12):
+def assert_near(actual, expected, atol=1e-12):
     torch.testing.assert_close(actual, expected, atol=atol, rtol=0)
 
 
@@ -114,7 +114,7 @@ def query_equivariance(variant, arguments):
     permuted = arguments | {"query": arguments["query"][:, order]}
     if "mask" in arguments:
         permuted["mask"] = arguments["mask"][order]
-    near(variant.function(**permuted).output, variant.function(**arguments).output[:, order])
+    assert_near(variant.function(**permuted).output, variant.function(**arguments).output[:, order])
 
 
 def key_value_invariance(variant, arguments):
@@ -122,7 +122,7 @@ def key_value_invariance(variant, arguments):
     permuted = arguments | {name: arguments[name][:, order] for name in ("key", "value")}
     if "mask" in arguments:
         permuted["mask"] = arguments["mask"][:, order]
-    near(variant.function(**permuted).output, variant.function(**arguments).output)
+    assert_near(variant.function(**permuted).output, variant.function(**arguments).output)
 
 
 def masked_keys_inert(variant, arguments):
@@ -142,7 +142,7 @@ def masked_keys_inert(variant, arguments):
         results.append((blind, got.weights[..., :-1, :], *gradients(blind.square().sum(), leaves)))
     for dirty in results[1:]:
         for actual, expected in zip(dirty, results[0], strict=True):
-            near(actual, expected)
+            assert_near(actual, expected)
 
 
 def prefix_causality(variant, arguments):
@@ -155,7 +155,7 @@ def prefix_causality(variant, arguments):
         for name in KEYS:
             if name in changed:
                 changed[name][:, later:] += 1
-        near(variant.function(**changed).output[:, : row + 1], before[:, : row + 1])
+        assert_near(variant.function(**changed).output[:, : row + 1], before[:, : row + 1])
 
 
 def empty_rows(variant, arguments):
@@ -173,7 +173,7 @@ def empty_rows(variant, arguments):
 def weights_sum_to_one(variant, arguments):
     weights = variant.function(**arguments).weights
     assert (weights >= 0).all()
-    near(weights.sum(-1), torch.ones_like(weights[..., 0]))
+    assert_near(weights.sum(-1), torch.ones_like(weights[..., 0]))
 
 
 def convex_hull(variant, arguments):
@@ -190,7 +190,7 @@ def batch_invariance(variant, arguments):
             **arguments | {name: arguments[name][b : b + 1] for name in SEQUENCES if name in arguments}
         )
         for actual, expected in zip(alone, together, strict=True):
-            near(actual, expected[b : b + 1])
+            assert_near(actual, expected[b : b + 1])
 
 
 CHECKS = {
@@ -260,7 +260,7 @@ def test_a_law_neither_held_nor_exempt_is_refused():
 def test_special_case_is_the_other_variant(variant, equality, rng):
     own, others = equality.specialise(variant.inputs(rng))
     actual = variant.function(**tensors(own)).output
-    near(actual, VARIANTS[equality.other].function(**tensors(others)).output, atol=equality.tolerance)
+    assert_near(actual, VARIANTS[equality.other].function(**tensors(others)).output, atol=equality.tolerance)
 
 
 # The record

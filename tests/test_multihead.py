@@ -10,7 +10,7 @@ from attention_core import attend, masks
 from attention_core.multihead import MultiHeadAttention
 
 
-def near(actual, expected, atol=1e-12):
+def assert_near(actual, expected, atol=1e-12):
     torch.testing.assert_close(actual, expected, atol=atol, rtol=0)
 
 
@@ -49,8 +49,8 @@ def test_from_torch_gives_torch_output_and_weights(options):
     if not theirs.batch_first:
         q, k, v = (x.transpose(0, 1) for x in (q, k, v))
     output, weights = theirs(q, k, v, average_attn_weights=False)
-    near(ours.output, output if theirs.batch_first else output.transpose(0, 1))
-    near(ours.weights, weights)
+    assert_near(ours.output, output if theirs.batch_first else output.transpose(0, 1))
+    assert_near(ours.weights, weights)
 
 
 def test_from_torch_agrees_under_torch_masks_turned_round():
@@ -60,7 +60,7 @@ def test_from_torch_agrees_under_torch_masks_turned_round():
     attn_mask = torch.ones(4, 5, dtype=torch.bool).triu(2)
     expected, _ = theirs(q, k, v, key_padding_mask=padding, attn_mask=attn_mask)
     mask = masks.from_torch_mha(padding)[:, None, None] & masks.from_torch_mha(attn_mask)
-    near(MultiHeadAttention.from_torch(theirs)(q, k, v, mask=mask).output, expected)
+    assert_near(MultiHeadAttention.from_torch(theirs)(q, k, v, mask=mask).output, expected)
 
 
 def test_from_torch_agrees_under_a_mask_for_each_sequence_and_head():
@@ -70,7 +70,7 @@ def test_from_torch_agrees_under_a_mask_for_each_sequence_and_head():
     attn_mask[..., 0] = False
     expected, _ = theirs(q, k, v, attn_mask=attn_mask)
     mask = masks.from_torch_mha(attn_mask).unflatten(0, (2, 3))
-    near(MultiHeadAttention.from_torch(theirs)(q, k, v, mask=mask).output, expected)
+    assert_near(MultiHeadAttention.from_torch(theirs)(q, k, v, mask=mask).output, expected)
 
 
 def test_from_torch_agrees_under_a_float_bias():
@@ -78,7 +78,7 @@ def test_from_torch_agrees_under_a_float_bias():
     q, k, v = inputs()
     bias = torch.randn(4, 5, dtype=torch.float64)
     expected, _ = theirs(q, k, v, attn_mask=bias)
-    near(MultiHeadAttention.from_torch(theirs)(q, k, v, bias=bias).output, expected)
+    assert_near(MultiHeadAttention.from_torch(theirs)(q, k, v, bias=bias).output, expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
@@ -110,7 +110,7 @@ def test_concat_then_project_is_the_sum_over_heads():
         strict=True,
     )
     total = sum(attend(q @ a.mT, k @ b.mT, v @ c.mT).output @ o.mT for a, b, c, o in by_head)
-    near(module(q, k, v).output, total)
+    assert_near(module(q, k, v).output, total)
 
 
 def test_one_identity_head_is_scaled_dot():
@@ -118,7 +118,7 @@ def test_one_identity_head_is_scaled_dot():
     for projection in (module.to_query, module.to_key, module.to_value, module.to_output):
         nn.init.eye_(projection.weight)
     q, k, v = inputs(4, 4, 4)
-    near(module(q, k, v).output, attend(q, k, v).output)
+    assert_near(module(q, k, v).output, attend(q, k, v).output)
 
 
 def test_grouped_heads_are_full_heads_with_repeated_parameters():
@@ -129,7 +129,7 @@ def test_grouped_heads_are_full_heads_with_repeated_parameters():
         state[name] = state[name].unflatten(0, (2, 2)).repeat_interleave(2, dim=0).flatten(0, 1)
     full.load_state_dict(state)
     q, k, v = inputs(8, 8, 8)
-    near(grouped(q, k, v).output, full(q, k, v).output)
+    assert_near(grouped(q, k, v).output, full(q, k, v).output)
 
 
 def test_one_key_value_head_is_multi_query_attention():
@@ -141,13 +141,13 @@ def test_one_key_value_head_is_multi_query_attention():
 def test_alone_a_sequence_attends_to_itself():
     module = MultiHeadAttention(6, 3, dtype=torch.float64)
     x = inputs()[0]
-    near(module(x).output, module(x, x, x).output)
+    assert_near(module(x).output, module(x, x, x).output)
 
 
 def test_value_defaults_to_key():
     module = MultiHeadAttention(6, 3, dtype=torch.float64)
     q, k, _ = inputs()
-    near(module(q, k).output, module(q, k, k).output)
+    assert_near(module(q, k).output, module(q, k, k).output)
 
 
 def test_weights_and_lse_are_per_head():
@@ -164,14 +164,14 @@ def test_a_mask_broadcasts_to_batch_heads_n_m(shape):
     q, k, v = inputs()
     mask = torch.rand(shape) > 0.4
     full = mask.expand(2, 3, 4, 5)
-    near(module(q, k, v, mask=mask).output, module(q, k, v, mask=full).output)
+    assert_near(module(q, k, v, mask=mask).output, module(q, k, v, mask=full).output)
 
 
 def test_a_query_that_may_attend_to_nothing_gives_the_output_bias():
     module = MultiHeadAttention(6, 3, dtype=torch.float64)
     nn.init.normal_(module.to_output.bias)
     got = module(*inputs(), mask=torch.tensor(False))
-    near(got.output, module.to_output.bias.expand(2, 4, 6))
+    assert_near(got.output, module.to_output.bias.expand(2, 4, 6))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -185,7 +185,7 @@ def test_bad_padding_reaches_no_parameters_gradient(bad):
         loss = module(x, mask=mask).output[real].square().sum()
         results.append(torch.autograd.grad(loss, module.parameters()))
     for expected, actual in zip(*results, strict=True):
-        near(actual, expected)
+        assert_near(actual, expected)
 
 
 def test_under_a_causal_mask_a_nan_reaches_the_rows_that_see_it_and_no_other():

@@ -13,24 +13,24 @@ from attention_core.normalizers import hard, logsumexp, softmax
 EVERY = pytest.mark.parametrize("normalize", [softmax, hard])
 
 
-def near(actual, expected, atol=1e-12):
+def assert_near(actual, expected, atol=1e-12):
     torch.testing.assert_close(actual, expected, atol=atol, rtol=0)
 
 
 def test_softmax_is_torch_softmax():
     scores = torch.randn(2, 3, 5, dtype=torch.float64)
-    near(softmax(scores), torch.softmax(scores, -1))
+    assert_near(softmax(scores), torch.softmax(scores, -1))
 
 
 def test_softmax_under_a_mask_is_softmax_of_the_allowed_scores():
     scores = torch.randn(5, dtype=torch.float64)
     mask = torch.tensor([True, False, True, True, False])
-    near(softmax(scores, mask)[mask], torch.softmax(scores[mask], -1))
+    assert_near(softmax(scores, mask)[mask], torch.softmax(scores[mask], -1))
 
 
 def test_softmax_divides_by_the_temperature():
     scores = torch.randn(5, dtype=torch.float64)
-    near(softmax(scores, temperature=2), torch.softmax(scores / 2, -1))
+    assert_near(softmax(scores, temperature=2), torch.softmax(scores / 2, -1))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
@@ -52,7 +52,7 @@ def test_softmax_at_any_large_temperature_is_uniform_over_the_allowed_keys(tempe
 
 
 def test_softmax_of_large_scores_does_not_overflow():
-    near(softmax(torch.tensor([1e4, 1e4])), torch.tensor([0.5, 0.5]))
+    assert_near(softmax(torch.tensor([1e4, 1e4])), torch.tensor([0.5, 0.5]))
 
 
 def test_hard_gives_a_tie_to_the_first_maximum():
@@ -79,14 +79,14 @@ def test_weights_sum_to_one_or_to_zero_in_an_empty_row(normalize, data, n, m):
     rows = data.draw(st.lists(st.lists(st.booleans(), min_size=m, max_size=m), min_size=n, max_size=n))
     mask = torch.tensor(rows, dtype=torch.bool).reshape(n, m)
     weights = normalize(torch.randn(n, m, dtype=torch.float64), mask)
-    near(weights.sum(-1), mask.any(-1).double())
+    assert_near(weights.sum(-1), mask.any(-1).double())
 
 
 @EVERY
 def test_a_forbidden_nan_does_not_count(normalize):
     scores = torch.tensor([1.0, math.nan, 2.0])
     mask = torch.tensor([True, False, True])
-    near(normalize(scores, mask), normalize(scores.nan_to_num(), mask))
+    assert_near(normalize(scores, mask), normalize(scores.nan_to_num(), mask))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -104,7 +104,7 @@ def test_low_precision_softmax_is_the_float32_one_rounded_once(dtype):
 def test_logsumexp_is_torch_logsumexp_of_the_allowed_scores():
     scores = torch.randn(5, dtype=torch.float64)
     mask = torch.tensor([True, False, True, True, False])
-    near(logsumexp(scores, mask), torch.logsumexp(scores[mask], -1))
+    assert_near(logsumexp(scores, mask), torch.logsumexp(scores[mask], -1))
 
 
 @pytest.mark.parametrize("function", [softmax, logsumexp])

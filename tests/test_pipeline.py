@@ -20,7 +20,7 @@ def sequences(n=3, m=5, d=4, dv=2, batch=(2,), dtype=torch.float64):
     )
 
 
-def near(actual, expected, atol=1e-12):
+def assert_near(actual, expected, atol=1e-12):
     torch.testing.assert_close(actual, expected, atol=atol, rtol=0)
 
 
@@ -33,31 +33,31 @@ def gradients(loss, *inputs):
 
 def test_attend_is_torch_sdpa():
     q, k, v = sequences()
-    near(attend(q, k, v).output, sdpa(q, k, v))
+    assert_near(attend(q, k, v).output, sdpa(q, k, v))
 
 
 def test_attend_is_torch_sdpa_under_a_boolean_mask():
     q, k, v = sequences()
     mask = torch.rand(2, 3, 5) > 0.4
     mask[..., 0] = True
-    near(attend(q, k, v, mask=mask).output, sdpa(q, k, v, attn_mask=mask))
+    assert_near(attend(q, k, v, mask=mask).output, sdpa(q, k, v, attn_mask=mask))
 
 
 def test_attend_is_torch_sdpa_under_a_float_bias():
     q, k, v = sequences()
     bias = torch.randn(3, 5, dtype=torch.float64)
-    near(attend(q, k, v, bias=bias).output, sdpa(q, k, v, attn_mask=bias))
+    assert_near(attend(q, k, v, bias=bias).output, sdpa(q, k, v, attn_mask=bias))
 
 
 def test_upper_left_is_torch_is_causal():
     q, k, v = sequences(n=3, m=5)
     mask = masks.causal(3, 5, align="upper_left")
-    near(attend(q, k, v, mask=mask).output, sdpa(q, k, v, is_causal=True))
+    assert_near(attend(q, k, v, mask=mask).output, sdpa(q, k, v, is_causal=True))
 
 
 def test_lse_is_torch_logsumexp_of_the_scores():
     q, k, v = sequences()
-    near(attend(q, k, v).lse, torch.logsumexp(q @ k.mT / 2, -1))
+    assert_near(attend(q, k, v).lse, torch.logsumexp(q @ k.mT / 2, -1))
 
 
 # Properties
@@ -99,7 +99,7 @@ def test_merging_two_halves_of_the_keys_is_attention_over_all(problem, cut):
     mask = torch.from_numpy(mask)
     parts = [attend(q, k[:, own], v[:, own], mask=mask[..., own]) for own in (slice(cut), slice(cut, None))]
     for actual, wanted in zip(merge(*parts), attend(q, k, v, mask=mask), strict=True):
-        near(actual, wanted)
+        assert_near(actual, wanted)
 
 
 # Nothing to attend to
@@ -162,9 +162,9 @@ def causal_pair():
 def test_rows_that_may_not_see_a_bad_entry_keep_their_answer(causal_pair, bad, place):
     clean, dirty, mask = causal_pair(bad, spoil=[place])
     expected, got = attend(**clean, mask=mask), attend(**dirty, mask=mask)
-    near(got.output[:, :-1], expected.output[:, :-1])
-    near(got.weights[:, :-1], expected.weights[:, :-1])
-    near(got.lse[:, :-1], expected.lse[:, :-1])
+    assert_near(got.output[:, :-1], expected.output[:, :-1])
+    assert_near(got.weights[:, :-1], expected.weights[:, :-1])
+    assert_near(got.lse[:, :-1], expected.lse[:, :-1])
 
 
 @BAD
@@ -194,7 +194,7 @@ def test_gradients_of_rows_that_may_not_see_a_bad_entry_are_those_without_it(cau
         loss = (got.output[:, :-1] ** 2).sum() + got.weights[:, :-1].square().sum() + got.lse[:, :-1].sum()
         results.append(gradients(loss, *leaves.values()))
     for expected, actual in zip(*results, strict=True):
-        near(actual, expected)
+        assert_near(actual, expected)
 
 
 @BAD
@@ -251,26 +251,26 @@ def test_a_bad_bias_reaches_the_rows_that_see_it_and_no_other_rows_gradient(bad)
 def test_temperature_to_zero_is_one_hot():
     q, k, v = sequences()
     cold = attend(q, k, v, normalize=partial(normalizers.softmax, temperature=1e-9)).weights
-    near(cold, attend(q, k, v, normalize=normalizers.hard).weights)
+    assert_near(cold, attend(q, k, v, normalize=normalizers.hard).weights)
 
 
 def test_temperature_to_infinity_is_the_mean_of_the_values():
     q, k, v = sequences()
     hot = attend(q, k, v, normalize=partial(normalizers.softmax, temperature=1e15)).output
-    near(hot, v.mean(-2, keepdim=True).expand(-1, 3, -1))
+    assert_near(hot, v.mean(-2, keepdim=True).expand(-1, 3, -1))
 
 
 @pytest.mark.parametrize("normalize", [normalizers.hard, partial(normalizers.softmax, temperature=3.0)])
 def test_lse_does_not_depend_on_the_normaliser(normalize):
     q, k, v = sequences()
-    near(attend(q, k, v, normalize=normalize).lse, attend(q, k, v).lse)
+    assert_near(attend(q, k, v, normalize=normalize).lse, attend(q, k, v).lse)
 
 
 def test_hard_attention_copies_one_value():
     q, k, v = sequences()
     best = (q @ k.mT).argmax(-1)
     expected = v.take_along_dim(best[..., None], dim=-2)
-    near(attend(q, k, v, normalize=normalizers.hard).output, expected)
+    assert_near(attend(q, k, v, normalize=normalizers.hard).output, expected)
 
 
 @pytest.mark.parametrize("mask", [None, torch.eye(3, 5, dtype=torch.bool)])
@@ -311,7 +311,7 @@ def test_low_precision_weights_and_output_keep_the_dtype_and_lse_is_float32(dtyp
 @HALVES
 def test_a_softmax_over_many_keys_does_not_lose_the_small_ones(dtype):
     logits = torch.zeros(1, 4096, dtype=dtype)
-    near(normalizers.logsumexp(logits), torch.tensor([math.log(4096)]), atol=1e-5)
+    assert_near(normalizers.logsumexp(logits), torch.tensor([math.log(4096)]), atol=1e-5)
 
 
 def test_scaled_dot_does_not_overflow_in_half_precision_before_it_is_scaled():
@@ -326,14 +326,14 @@ def test_merge_does_not_depend_on_the_grouping():
     q, k, v = sequences(m=6)
     a, b, c = (attend(q, k[:, own], v[:, own]) for own in (slice(2), slice(2, 3), slice(3, 6)))
     for actual, wanted in zip(merge(merge(a, b), c), merge(a, merge(b, c)), strict=True):
-        near(actual, wanted)
+        assert_near(actual, wanted)
 
 
 def test_a_part_that_saw_no_key_drops_out():
     q, k, v = sequences()
     whole, nothing = attend(q, k, v), attend(q, k[:, :0], v[:, :0])
     for actual, wanted in zip(merge(nothing, whole), whole, strict=True):
-        near(actual, wanted)
+        assert_near(actual, wanted)
 
 
 def test_merging_parts_that_all_saw_nothing_gives_zeros():
@@ -350,7 +350,7 @@ def test_gradients_through_merge_are_those_of_the_whole_even_in_empty_rows():
     parts = [attend(q, k[:, own], v[:, own], mask=mask[:, own]) for own in (slice(2), slice(2, None))]
     expected = gradients(attend(q, k, v, mask=mask).output.square().sum(), q, k, v)
     for actual, wanted in zip(gradients(merge(*parts).output.square().sum(), q, k, v), expected, strict=True):
-        near(actual, wanted)
+        assert_near(actual, wanted)
 
 
 @BAD
@@ -366,7 +366,7 @@ def test_merge_keeps_a_bad_entry_in_the_rows_that_see_it(causal_pair, bad, place
         rows = answer[:, :-1].square().sum()
         results.append((answer.isnan(), *torch.autograd.grad(rows, (q, k, v), materialize_grads=True)))
     for actual, expected in zip(*results, strict=True):
-        near(actual, expected)
+        assert_near(actual, expected)
 
 
 def test_merge_without_one_parts_weights_has_none():

@@ -12,7 +12,7 @@ def pair(dq=4, dk=4):
     return torch.randn(2, 3, dq, dtype=torch.float64), torch.randn(2, 5, dk, dtype=torch.float64)
 
 
-def near(actual, expected):
+def assert_near(actual, expected):
     torch.testing.assert_close(actual, expected, atol=1e-12, rtol=0)
 
 
@@ -23,7 +23,7 @@ def test_dot_of_a_worked_pair():
 
 def test_scaled_dot_is_dot_over_the_root_of_the_width():
     q, k = pair(9, 9)
-    near(scores.scaled_dot(q, k), scores.dot(q, k) / 3)
+    assert_near(scores.scaled_dot(q, k), scores.dot(q, k) / 3)
 
 
 def test_scaled_dot_of_unit_variance_has_unit_variance():
@@ -33,19 +33,21 @@ def test_scaled_dot_of_unit_variance_has_unit_variance():
 
 def test_general_with_the_identity_is_dot():
     q, k = pair()
-    near(scores.general(q, k, torch.eye(4, dtype=q.dtype)), scores.dot(q, k))
+    assert_near(scores.general(q, k, torch.eye(4, dtype=q.dtype)), scores.dot(q, k))
 
 
 def test_general_takes_the_query_on_the_left_of_the_weight():
     q, k = pair(2, 3)
     weight = torch.randn(2, 3, dtype=q.dtype)
-    near(scores.general(q, k, weight), torch.einsum("bna,ac,bmc->bnm", q, weight, k))
+    assert_near(scores.general(q, k, weight), torch.einsum("bna,ac,bmc->bnm", q, weight, k))
 
 
 def test_additive_is_concat_with_stacked_weights():
     q, k = pair(4, 3)
     w_query, w_key, v = (torch.randn(*shape, dtype=q.dtype) for shape in ((6, 4), (6, 3), (6,)))
-    near(scores.concat(q, k, torch.cat([w_query, w_key], dim=1), v), scores.additive(q, k, w_query, w_key, v))
+    assert_near(
+        scores.concat(q, k, torch.cat([w_query, w_key], dim=1), v), scores.additive(q, k, w_query, w_key, v)
+    )
 
 
 def test_additive_is_bounded_by_the_norm_of_v():
@@ -78,4 +80,4 @@ def test_scores_take_any_number_of_batch_axes():
     q, k = torch.randn(3, 4, dtype=torch.float64), torch.randn(2, 6, 5, 4, dtype=torch.float64)
     queries = q.expand(2, 6, 3, 4)
     assert scores.dot(queries, k).shape == (2, 6, 3, 5)
-    near(scores.dot(queries, k)[1, 2], scores.dot(q, k[1, 2]))
+    assert_near(scores.dot(queries, k)[1, 2], scores.dot(q, k[1, 2]))
