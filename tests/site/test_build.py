@@ -62,6 +62,17 @@ def test_tex_that_cannot_be_set_fails_the_build(small_book):
     assert "this TeX cannot be set" in run.stdout + run.stderr
 
 
+def test_with_a_public_repository_errors_are_reported_there(small_book):
+    book = small_book("1 + 1")
+    config = yaml.safe_load((book / "_config.yml").read_text())
+    config["repository"] = {"url": "https://example.org/book"}
+    (book / "_config.yml").write_text(yaml.safe_dump(config))
+    run = build_book(book)
+    assert run.returncode == 0, run.stderr
+    page = (book / "_build" / "html" / "book" / "index.html").read_text()
+    assert 'href="https://example.org/book/issues/new?title=Erratum%3A+book%2Findex&amp;body=Page' in page
+
+
 def test_a_page_never_shows_the_numbers_of_an_older_library(small_book):
     book = small_book(
         "import sys; sys.path.insert(0, '..')",

@@ -16,7 +16,7 @@ from fontTools.ttLib import TTFont
 from sphinx.application import Sphinx
 
 from . import trim
-from .mathml import _in_alphabet
+from .mathml import in_alphabet
 
 AWESOME = Path("vendor/fontawesome/6.5.2")
 THEME_SHEETS = ("styles/theme.css", "styles/bootstrap.css", "styles/pydata-sphinx-theme.css")
@@ -40,7 +40,7 @@ def _mathematics(pages: list[str], static: Path) -> None:
     )
     plain = set(text) | set("0123456789+−=()[]{}|‖√∑∏∫.,")
     letters = {c for c in plain if c.isalpha()}
-    italic = {_in_alphabet(c, "italic") for c in letters}  # browsers set a single <mi> letter in italics
+    italic = {in_alphabet(c, "italic") for c in letters}  # browsers set a single <mi> letter in italics
     folder = Path(importlib.util.find_spec("ziamath").origin).parent / "fonts"
     wanted = {c for c in plain | italic if not unicodedata.category(c).startswith("C")}
     _cut(folder / "STIXTwoMath-Regular.ttf", static / "fonts" / "mathematics.woff2", wanted)

@@ -55,7 +55,7 @@ def _renderer() -> quickjs.Function:
     )
 
 
-def _in_alphabet(text: str, variant: str) -> str:
+def in_alphabet(text: str, variant: str) -> str:
     """`text` in the Unicode alphabet that `variant` names; characters it lacks stay."""
 
     def one(character: str) -> str:
@@ -113,7 +113,7 @@ def mathml(tex: str, display: bool) -> str:
     for element in list(math.iter()):
         variant = element.get("mathvariant")
         if variant in ALPHABETS and element.text:
-            element.text = _in_alphabet(element.text, variant)
+            element.text = in_alphabet(element.text, variant)
             del element.attrib["mathvariant"]
         if _tag(element) == "mo":
             element.text = STRETCHING.get(element.text, element.text)

@@ -1,16 +1,19 @@
 """What every page carries: the edition's date, how to report an error, scripts that hold nothing up."""
 
 import datetime
+import html
 import os
 import re
 import subprocess
+from pathlib import Path
 from urllib.parse import urlencode
 
+import yaml
 from sphinx.application import Sphinx
 from sphinx.builders.html._assets import _JavaScript
 from sphinx.config import Config
 
-WIDE_LICENCE = "https://creativecommons.org/licenses/by/4.0/"
+LICENCE = "https://creativecommons.org/licenses/by/4.0/"
 
 
 def edition(folder: str) -> str:
@@ -25,20 +28,20 @@ def edition(folder: str) -> str:
 
 
 def _report(app: Sphinx, page: str, context: dict) -> str:
-    repository = app.config.html_theme_options.get("repository_url")
+    repository = app.config.paying_attention_repository
     if not repository:
         here = page == "book/report"  # the theme takes a link to the page itself for a selector
         return context["pathto"]("book/report") + ("" if here else "?" + urlencode({"page": page}))
     edition = app.config.paying_attention_edition
     text = f"Page: {page}\nEdition: {edition}\n\nWhat is wrong, and how do you know?\n"
-    return f"{repository}/issues/new?" + urlencode({"title": f"Erratum: {page}", "body": text})
+    return f"{repository}/issues/new?" + html.escape(urlencode({"title": f"Erratum: {page}", "body": text}))
 
 
 def _footer(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
     context["theme_extra_footer"] = (
         f"<p>Edition of {_in_words(app.config.paying_attention_edition)}. "
         f'<a href="{_report(app, page, context)}">Report an error on this page</a>. '
-        f'Text <a href="{WIDE_LICENCE}">CC BY 4.0</a>, code MIT.</p>'
+        f'Text <a href="{LICENCE}">CC BY 4.0</a>, code MIT.</p>'
     )
 
 
@@ -47,16 +50,16 @@ def _in_words(date: str) -> str:
     return f'<time datetime="{date}">{day.day} {day:%B %Y}</time>'
 
 
+# Browsers let no page read another from a disk, where the search would want to quote what it found.
+NO_SUMMARIES = "if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
+
+
 def _defer(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
     """Let no script stand before the first paint: files wait for the page, and inline code for the files."""
     if page == "search":  # its template calls at once what these files define
         app.add_js_file(None, body=NO_SUMMARIES)
     else:
         context["script_files"] = [_deferred(script) for script in context.get("script_files", [])]
-
-
-# Browsers let no page read another from a disk, where the search would want to quote what it found.
-NO_SUMMARIES = "if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
 
 
 def _deferred(script):
@@ -88,13 +91,17 @@ def _repair(app: Sphinx, page: str, template: str, context: dict, doctree) -> No
         context["body"] = re.sub(found, better, context.get("body", ""), flags=re.S)
 
 
-def _read_edition(app: Sphinx, config: Config) -> None:
+def _read_settings(app: Sphinx, config: Config) -> None:
     config.paying_attention_edition = edition(str(app.srcdir))
+    # Jupyter Book would pass the address in the theme's options, but ours replace those.
+    settings = yaml.safe_load((Path(app.srcdir) / "_config.yml").read_text(encoding="utf-8"))
+    config.paying_attention_repository = settings.get("repository", {}).get("url", "")
 
 
 def setup(app: Sphinx) -> None:
     app.add_config_value("paying_attention_edition", "", "html")
-    app.connect("config-inited", _read_edition)
+    app.add_config_value("paying_attention_repository", "", "html")
+    app.connect("config-inited", _read_settings)
     app.connect("html-page-context", _footer)
     app.connect("html-page-context", _defer, priority=950)
     app.connect("html-page-context", _repair)
