@@ -14,8 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-_ALIGN = """"lower_right" lets the last query see the last key (decoding: the queries are the newest of m); \
-"upper_left" lets query i see keys 0..i (torch's `is_causal`)"""
+from attention_core import places
 
 
 def causal(
@@ -27,7 +26,7 @@ def causal(
     `m` defaults to n, where the two agree and `align` may be left out; elsewhere it must be said.
     Vaswani et al. (2017), section 3.2.3.
     """
-    distance = _distance(n, m, align, device)
+    distance = places.distance(n, m, align, device)
     return distance >= 0
 
 
@@ -50,7 +49,7 @@ def window(
             f"`size` must be an integer of at least 1; got {size}. A window of w attends exactly w keys, "
             "counting itself, so `size=1` sees only itself."
         )
-    distance = _distance(n, m, align, device)
+    distance = places.distance(n, m, align, device)
     return (distance >= 0 if causal else distance > -size) & (distance < size)
 
 
@@ -60,18 +59,65 @@ def padding(lengths: Int[Tensor, "*batch"], m: int) -> Bool[Tensor, "*batch 1 m"
     `lengths` has the batch axes of the scores it is for: `padding(lengths, m)` broadcasts to (batch, n, m),
     and `padding(lengths[:, None], m)` to (batch, heads, n, m).
     """
-    if not isinstance(lengths, Tensor) or lengths.is_floating_point() or lengths.dtype == torch.bool:
-        raise TypeError(
-            f"`lengths` must be an integer tensor; got {getattr(lengths, 'dtype', type(lengths).__name__)}. "
-            "Use `torch.tensor([3, 5])`, one length a sequence."
-        )
-    _check_count("m", m)
+    _check_integers("lengths", lengths, example="[3, 5]", one="one length a sequence")
+    places.check_count("m", m)
     if lengths.numel() and (lengths.min() < 0 or lengths.max() > m):
         raise ValueError(
             f"`lengths` must lie in 0..{m}; got {lengths.min().item()}..{lengths.max().item()}. "
             "`m` is the padded length of the keys."
         )
     return torch.arange(m, device=lengths.device) < lengths[..., None, None]
+
+
+def document(
+    ids: Int[Tensor, "*batch n"], key_ids: Int[Tensor, "*batch m"] | None = None
+) -> Bool[Tensor, "*batch n m"]:
+    r"""Query i may attend to key j where both belong to one document: $\mathrm{id}_i = \mathrm{id}'_j$.
+
+    For documents packed one after another into one sequence; `document(ids) & causal(n)` reads each on its
+    own. Ids are names, not an order: any integers do. `key_ids` defaults to `ids`.
+
+    `ids` has the batch axes of the scores it is for: `document(ids[:, None])` broadcasts over heads.
+    """
+    key_ids = ids if key_ids is None else key_ids
+    for name, x in (("ids", ids), ("key_ids", key_ids)):
+        _check_integers(name, x, example="[0, 0, 1]", one="one id a position")
+        if x.ndim == 0:
+            raise ValueError(f"`{name}` must have shape (*batch, sequence); got (). Use `{name}[None]`.")
+    if ids.shape[:-1] != key_ids.shape[:-1]:
+        raise ValueError(
+            f"`ids` and `key_ids` must have the same batch axes; got {tuple(ids.shape[:-1])} and "
+            f"{tuple(key_ids.shape[:-1])}. Share one over a batch with `.expand(...)`."
+        )
+    return ids[..., :, None] == key_ids[..., None, :]
+
+
+def prefix(
+    n: int,
+    m: int | None = None,
+    length: int | None = None,
+    align: str | None = None,
+    *,
+    device: torch.device | str | None = None,
+) -> Bool[Tensor, "n m"]:
+    r"""Query i may attend to key j where $j < length$ or $j \le i + s$: causal, after a prefix that all see.
+
+    `length=0` is `causal`, `length=m` hides nothing. `m`, `align` and the shift s as in `causal`. Prefixes of
+    different lengths in a batch are `causal(n) | padding(lengths, n)`.
+    Raffel et al. (2019), section 3.2.1 ("causal with prefix").
+    """
+    if not isinstance(length, Integral) or isinstance(length, bool):
+        raise TypeError(
+            f"`length` must be an integer, the number of first keys that all see; got {length!r}. "
+            "Call `prefix(n, m, length)`."
+        )
+    distance = places.distance(n, m, align, device)
+    if not 0 <= length <= distance.shape[1]:
+        raise ValueError(
+            f"`length` must lie in 0..{distance.shape[1]}, the number of keys; got {length}. "
+            "A prefix is a part of the keys."
+        )
+    return (distance >= 0) | (torch.arange(distance.shape[1], device=device) < length)
 
 
 def from_torch_mha(mask: Bool[Tensor, "..."] | Float[Tensor, "..."]) -> Bool[Tensor, "..."]:
@@ -98,22 +144,9 @@ def from_torch_mha(mask: Bool[Tensor, "..."] | Float[Tensor, "..."]) -> Bool[Ten
     return mask == 0
 
 
-def _distance(n: int, m: int | None, align: str | None, device) -> Int[Tensor, "n m"]:
-    """How far back key j lies from query i, in positions; 0 is the query's own place."""
-    m = n if m is None else m
-    _check_count("n", n)
-    _check_count("m", m)
-    if align not in (None, "lower_right", "upper_left"):
-        raise ValueError(f"`align` must be one of two choices; got {align!r}. {_ALIGN}.")
-    if align is None and n != m:
-        raise ValueError(f"`align` must be said where n != m; got n = {n}, m = {m}. {_ALIGN}.")
-    shift = 0 if align == "upper_left" else m - n
-    own = torch.arange(n, device=device) + shift
-    return own[:, None] - torch.arange(m, device=device)
-
-
-def _check_count(name: str, count: int) -> None:
-    if not isinstance(count, Integral) or isinstance(count, bool):
-        raise TypeError(f"`{name}` must be an integer count of positions; got {type(count).__name__}.")
-    if count < 0:
-        raise ValueError(f"`{name}` must be a count of positions, 0 or more; got {count}.")
+def _check_integers(name: str, x: Tensor, *, example: str, one: str) -> None:
+    if not isinstance(x, Tensor) or x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        raise TypeError(
+            f"`{name}` must be an integer tensor; got {getattr(x, 'dtype', type(x).__name__)}. "
+            f"Use `torch.tensor({example})`, {one}."
+        )

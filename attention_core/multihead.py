@@ -83,60 +83,20 @@ class MultiHeadAttention(nn.Module):
 
         A query that may attend to nothing gets zeros from every head, so its output is the last bias alone.
         """
-        if key is None and value is not None:
-            raise ValueError("`value` came without a `key`; give both, or neither for self-attention.")
-        key = query if key is None else key
-        value = key if value is None else value
-        self._check(query, key, value, mask, bias)
+        key, value = defaults(query, key, value)
+        widths = (self.width, self.key_width, self.value_width)
+        check_attention((query, key, value), widths, self.heads, self.to_query.weight, mask, bias)
 
-        # Before the projections, whose weights would meet a NaN input in their gradient; (batch, 1, ...) for
-        # the heads' axis of the mask.
-        (*clean, bias), spoiled = pipeline.quarantine(
-            query[:, None], key[:, None], value[:, None], mask, bias
-        )
-        query, key, value = (x.squeeze(1) for x in clean)
+        (query, key, value, bias), spoiled = quarantine(query, key, value, mask, bias)
         attended = pipeline.attend(
             head_axis.split(self.to_query(query), self.heads),  # (batch, heads, n, width / heads)
-            self._split_groups(self.to_key(key)),  # (batch, heads, m, width / heads)
-            self._split_groups(self.to_value(value)),
+            split_groups(self.to_key(key), self.kv_heads, self.heads),  # (batch, heads, m, width / heads)
+            split_groups(self.to_value(value), self.kv_heads, self.heads),
             mask=mask,
             bias=bias,
         )
         output = self.to_output(head_axis.merge(attended.output))  # (batch, n, width)
-        if spoiled is not None:  # one spoiled head spoils the sum over heads
-            spoiled = spoiled._replace(output=spoiled.output.any(1))
         return pipeline.spoil(attended._replace(output=output), spoiled)
-
-    def _split_groups(
-        self, x: Float[Tensor, "batch m kv_total"]
-    ) -> Float[Tensor, "batch heads m head_width"]:
-        return head_axis.repeat_groups(head_axis.split(x, self.kv_heads), self.heads // self.kv_heads)
-
-    def _check(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None
-    ) -> None:
-        widths = {"query": self.width, "key": self.key_width, "value": self.value_width}
-        scores.check_sequences(query=query, key=key, value=value)
-        for (name, width), x in zip(widths.items(), (query, key, value), strict=True):
-            if x.ndim != 3 or x.shape[-1] != width:
-                raise ValueError(
-                    f"`{name}` must have shape (batch, sequence, {width}); got {tuple(x.shape)}. "
-                    f"A single sequence is a batch of one: `{name}[None]`."
-                )
-        dtype = self.to_query.weight.dtype
-        if query.dtype != dtype and not torch.is_autocast_enabled(query.device.type):
-            raise TypeError(
-                f"`query` must have the dtype of the module's parameters, {dtype}; got {query.dtype}. "
-                f"Use `query.to({dtype})` or `module.to({query.dtype})`."
-            )
-        shape = torch.Size((query.shape[0], self.heads, query.shape[1], key.shape[1]))
-        normalizers.check_mask(mask, shape)
-        pipeline.check_bias(bias, shape)
-        if mask is not None and mask.ndim == 3 and 1 < mask.shape[0] == query.shape[0] == self.heads:
-            raise ValueError(
-                f"`mask` of shape {tuple(mask.shape)} could mean one a sequence or one a head, as there are "
-                f"{self.heads} of both. Say `mask[:, None]` for one a sequence, `mask[None]` for one a head."
-            )
 
     @classmethod
     def from_torch(cls, module: nn.MultiheadAttention) -> "MultiHeadAttention":
@@ -174,11 +134,90 @@ class MultiHeadAttention(nn.Module):
         return copy.train(module.training)
 
 
+def defaults(query: Tensor, key: Tensor | None, value: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Key and value: a sequence alone attends to itself, and keys without values are both."""
+    if key is None and value is not None:
+        raise ValueError("`value` came without a `key`; give both, or neither for self-attention.")
+    key = query if key is None else key
+    return key, key if value is None else value
+
+
+def split_groups(
+    x: Float[Tensor, "batch m kv_total"], kv_heads: int, heads: int
+) -> Float[Tensor, "batch {heads} m head_width"]:
+    """Projected keys or values, cut into `kv_heads` and those repeated for `heads`."""
+    return head_axis.repeat_groups(head_axis.split(x, kv_heads), heads // kv_heads)
+
+
+def quarantine(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None
+) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor | None], pipeline.Spoiled | None]:
+    """`pipeline.quarantine` of a module's inputs (batch, sequence, width), for a mask that has heads.
+
+    It comes before the projections, whose weights would meet a NaN input in their gradient. Output is spoiled
+    as the module gives it, (batch, n, width): one spoiled head spoils the sum over heads.
+    """
+    with_heads = (x[:, None] for x in (query, key, value))  # (batch, 1, sequence, width)
+    (*clean, bias), spoiled = pipeline.quarantine(*with_heads, mask, bias)
+    if spoiled is not None:
+        spoiled = spoiled._replace(output=spoiled.output.any(1))
+    return (*(x.squeeze(1) for x in clean), bias), spoiled
+
+
+def check_attention(
+    inputs: tuple[Tensor, Tensor, Tensor],
+    widths: tuple[int, int, int],
+    heads: int,
+    parameter: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+) -> None:
+    """Require query, key and value, mask and bias, that a module of these widths and heads can take."""
+    named = dict(zip(("query", "key", "value"), inputs, strict=True))
+    scores.check_sequences(**named)
+    for (name, x), width in zip(named.items(), widths, strict=True):
+        check_input(name, x, width, parameter)
+    query, key, value = inputs
+    pipeline.check_pairs(key, value)
+    check_visible(mask, bias, torch.Size((len(query), heads, query.shape[1], key.shape[1])))
+
+
+def check_input(name: str, x: Tensor, width: int, parameter: Tensor) -> None:
+    """Require a sequence (batch, sequence, width) of the parameters' dtype."""
+    if x.ndim != 3 or x.shape[-1] != width:
+        raise ValueError(
+            f"`{name}` must have shape (batch, sequence, {width}); got {tuple(x.shape)}. "
+            f"A single sequence is a batch of one: `{name}[None]`."
+        )
+    check_dtype(name, x, parameter)
+
+
+def check_dtype(name: str, x: Tensor, parameter: Tensor) -> None:
+    """Require the dtype of a module's parameters, but where autocast chooses."""
+    if x.dtype != parameter.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(
+            f"`{name}` must have the dtype of the module's parameters, {parameter.dtype}; got {x.dtype}. "
+            f"Use `{name}.to({parameter.dtype})` or `module.to({x.dtype})`."
+        )
+
+
+def check_visible(mask: Tensor | None, bias: Tensor | None, shape: torch.Size) -> None:
+    """Require a mask and a bias for scores of `shape` (batch, heads, n, m), the mask's axes beyond doubt."""
+    normalizers.check_mask(mask, shape)
+    pipeline.check_bias(bias, shape)
+    batch, heads = shape[:2]
+    if mask is not None and mask.ndim == 3 and 1 < mask.shape[0] == batch == heads:
+        raise ValueError(
+            f"`mask` of shape {tuple(mask.shape)} could mean one a sequence or one a head, as there are "
+            f"{heads} of both. Say `mask[:, None]` for one a sequence, `mask[None]` for one a head."
+        )
+
+
 def _check_divides(name: str, part: int, whole_name: str, whole: int) -> None:
     if not head_axis.is_count(part) or not head_axis.is_count(whole) or whole % part:
         raise ValueError(
             f"`{name}` must be a positive integer that divides `{whole_name}`; got {name} = {part!r} and "
-            f"{whole_name} = {whole!r}. Choose a {whole_name} that is a multiple of {name}."
+            f"{whole_name} = {whole!r}. Choose `{whole_name}` as a multiple of `{name}`."
         )
 
 

@@ -144,6 +144,15 @@ def _fill(attended: Attended, spoiled: Spoiled, number: float) -> Attended:
     )
 
 
+def check_pairs(key: Tensor, value: Tensor) -> None:
+    """Require a value for each key."""
+    if key.shape[-2] != value.shape[-2]:
+        raise ValueError(
+            f"`key` and `value` must hold the same number of positions; got {key.shape[-2]} and "
+            f"{value.shape[-2]}. Layout is (*batch, heads, sequence, width): is an axis transposed?"
+        )
+
+
 def check_bias(bias: Tensor | None, shape: torch.Size) -> None:
     """Require no bias, or a float one that broadcasts to the scores' `shape`."""
     if bias is None:
@@ -164,11 +173,7 @@ def check_bias(bias: Tensor | None, shape: torch.Size) -> None:
 def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None) -> torch.Size:
     """Check `attend`'s arguments; returns the shape (*batch, n, m) of the scores."""
     scores.check_sequences(query=query, key=key, value=value)
-    if key.shape[-2] != value.shape[-2]:
-        raise ValueError(
-            f"`key` and `value` must hold the same number of positions; got {key.shape[-2]} and "
-            f"{value.shape[-2]}. Layout is (*batch, heads, sequence, width): is an axis transposed?"
-        )
+    check_pairs(key, value)
     shape = torch.Size((*query.shape[:-1], key.shape[-2]))
     normalizers.check_mask(mask, shape)
     check_bias(bias, shape)

@@ -1,5 +1,6 @@
 """For all tests: one thread, seeded randomness, a switch for the shape checks, Node's packages, a browser."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +15,13 @@ from playwright.sync_api import sync_playwright
 from .browser import launch, missing
 
 torch.set_num_threads(1)
+try:
+    import torchvision  # noqa: F401
+except RuntimeError:  # built for CUDA, it does not load beside a torch for the CPU
+    # transformers and timm import it where they find it; nothing here calls the operators it then misses.
+    for operator in ("nms", "qnms"):
+        torch.library.define(f"torchvision::{operator}", "(Tensor boxes, Tensor scores, float x) -> Tensor")
+os.environ["KERAS_BACKEND"] = "torch"  # read when Keras is first imported
 settings.register_profile("book", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("book")
 

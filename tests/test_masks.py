@@ -1,5 +1,6 @@
 """Masks: True = may attend, both alignments, and torch's opposite convention."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -25,6 +26,20 @@ def test_causal_is_its_reference(n, m, align):
 def test_window_is_its_reference(n, m, size, align, causal):
     expected = reference.window(n, m, size, shift(n, m, align), causal)
     assert masks.window(n, m, size, align, causal=causal).tolist() == expected.tolist()
+
+
+@given(st.lists(st.integers(0, 2), max_size=7), st.lists(st.integers(0, 2), max_size=7))
+def test_document_is_its_reference(ids, key_ids):
+    ids, key_ids = np.array(ids, dtype=np.int64), np.array(key_ids, dtype=np.int64)
+    got = masks.document(torch.from_numpy(ids), torch.from_numpy(key_ids))
+    assert got.tolist() == reference.document(ids, key_ids).tolist()
+
+
+@given(sizes, sizes, alignments, st.data())
+def test_prefix_is_its_reference(n, m, align, data):
+    length = data.draw(st.integers(0, m))
+    expected = reference.prefix(n, m, length, shift(n, m, align))
+    assert masks.prefix(n, m, length, align).tolist() == expected.tolist()
 
 
 def test_lower_right_lets_the_newest_query_see_every_key():
@@ -70,6 +85,41 @@ def test_padding_allows_the_keys_before_each_length():
 
 def test_padding_of_lengths_with_a_heads_axis_broadcasts_over_heads():
     assert masks.padding(torch.tensor([1, 3])[:, None], 3).shape == (2, 1, 1, 3)
+
+
+def test_documents_are_blocks_and_may_return():
+    expected = [[1, 1, 0, 1], [1, 1, 0, 1], [0, 0, 1, 0], [1, 1, 0, 1]]
+    assert masks.document(torch.tensor([7, 7, 2, 7])).int().tolist() == expected
+
+
+def test_document_ids_of_queries_and_keys_may_differ_in_length():
+    mask = masks.document(torch.tensor([[0, 1], [5, 5]]), torch.tensor([[1, 0, 0], [4, 5, 6]]))
+    assert mask.int().tolist() == [[[0, 1, 1], [1, 0, 0]], [[0, 1, 0], [0, 1, 0]]]
+
+
+def test_packed_documents_are_read_as_if_each_were_alone():
+    mask = masks.document(torch.tensor([0, 0, 0, 1, 1])) & masks.causal(5)
+    assert mask.equal(torch.block_diag(masks.causal(3), masks.causal(2)).bool())
+
+
+def test_document_ids_with_a_heads_axis_broadcast_over_heads():
+    assert masks.document(torch.zeros(2, 1, 3, dtype=torch.int32)).shape == (2, 1, 3, 3)
+
+
+def test_a_prefix_of_two_is_visible_to_the_first_query():
+    expected = [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
+    assert masks.prefix(4, 4, 2).int().tolist() == expected
+
+
+@given(sizes, sizes, alignments)
+def test_a_prefix_of_none_is_causal_and_of_all_hides_nothing(n, m, align):
+    assert masks.prefix(n, m, 0, align).equal(masks.causal(n, m, align))
+    assert masks.prefix(n, m, m, align).all()
+
+
+def test_prefixes_of_different_lengths_are_causal_or_padding():
+    mask = masks.causal(4) | masks.padding(torch.tensor([1, 3]), 4)
+    assert mask.equal(torch.stack([masks.prefix(4, 4, 1), masks.prefix(4, 4, 3)]))
 
 
 def test_masks_combine_by_and():

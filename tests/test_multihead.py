@@ -41,6 +41,46 @@ VARIETIES = pytest.mark.parametrize(
 )
 
 
+def as_in_keras(module, theirs):
+    """Give a layer of Keras our parameters; it keeps them as (in, heads, width) and (heads, width, out)."""
+
+    def by_head(x, heads):
+        return x.unflatten(0, (heads, -1))
+
+    for name, ours, heads in (
+        ("query", module.to_query, module.heads),
+        ("key", module.to_key, module.kv_heads),
+        ("value", module.to_value, module.kv_heads),
+    ):
+        weight = by_head(ours.weight, heads).permute(2, 0, 1)
+        getattr(theirs, f"_{name}_dense").set_weights([weight.detach(), by_head(ours.bias, heads).detach()])
+    output = module.to_output
+    theirs._output_dense.set_weights([by_head(output.weight.T, module.heads).detach(), output.bias.detach()])
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+def test_keras_gives_the_same_output_and_weights(kv_heads):
+    from keras import layers  # slow to import
+
+    module = MultiHeadAttention(8, 4, kv_heads=kv_heads, dtype=torch.float64)
+    for projection in (module.to_query, module.to_key, module.to_value, module.to_output):
+        nn.init.normal_(projection.bias)
+    if kv_heads == 4:
+        theirs = layers.MultiHeadAttention(4, 2, dtype="float64")
+    else:
+        theirs = layers.GroupQueryAttention(2, 4, kv_heads, dtype="float64")
+    q, k, v = inputs(8, 8, 8)
+    theirs(q, v, k)  # makes its parameters
+    as_in_keras(module, theirs)
+    mask = masks.causal(4, 5, align="lower_right")
+    output, weights = theirs(
+        q, v, k, attention_mask=mask.expand(2, -1, -1), return_attention_scores=True, use_causal_mask=False
+    )
+    ours = module(q, k, v, mask=mask)
+    assert_near(ours.output, output)
+    assert_near(ours.weights, weights)
+
+
 @VARIETIES
 def test_from_torch_gives_torch_output_and_weights(options):
     theirs = torch_module(**{"batch_first": True} | options)
