@@ -1,0 +1,3 @@
+from attention_core.catalogue import table
+
+print(table())
