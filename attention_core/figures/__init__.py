@@ -3,12 +3,33 @@
 from attention_core.figures import base
 from attention_core.figures.alignment_explorer import AlignmentExplorer, AlignmentView
 from attention_core.figures.base import Figure, Heading
+from attention_core.figures.geometry import Geometry, GeometryView
+from attention_core.figures.mask_editor import MaskEditor, MaskEditorView
+from attention_core.figures.permutation import Permutation, PermutationView
 from attention_core.figures.quiz import STYLE, Quiz
 from attention_core.figures.soft_to_hard import SoftToHard, SoftToHardView
+from attention_core.figures.variant_table import VariantTable, VariantTableView
+from attention_core.figures.why_sqrt_d import WhySqrtD, WhySqrtDView
 
-__all__ = ["FIGURES", "AlignmentExplorer", "Figure", "Quiz", "SoftToHard", "modules", "stylesheet"]
+__all__ = [
+    "FIGURES",
+    "AlignmentExplorer",
+    "Figure",
+    "Geometry",
+    "MaskEditor",
+    "Permutation",
+    "Quiz",
+    "SoftToHard",
+    "VariantTable",
+    "WhySqrtD",
+    "modules",
+    "stylesheet",
+]
 
-FIGURES: dict[str, type[Figure]] = {figure.name: figure for figure in (AlignmentExplorer, SoftToHard)}
+FIGURES: dict[str, type[Figure]] = {
+    figure.name: figure
+    for figure in (AlignmentExplorer, SoftToHard, WhySqrtD, Permutation, Geometry, MaskEditor, VariantTable)
+}
 
 
 def stylesheet() -> str:
@@ -20,4 +41,16 @@ def stylesheet() -> str:
 
 def modules() -> list[str]:
     """The ES modules that figures may put into a page's widget state."""
-    return [str(view._esm) for view in (Heading, AlignmentView, SoftToHardView)]
+    return [
+        str(view._esm)
+        for view in (
+            Heading,
+            AlignmentView,
+            SoftToHardView,
+            WhySqrtDView,
+            PermutationView,
+            GeometryView,
+            MaskEditorView,
+            VariantTableView,
+        )
+    ]

@@ -12,7 +12,15 @@ from attention_core import figures
 from attention_core.figures import base
 
 HOST = Path(__file__).parents[2] / "book" / "static" / "widget-host.js"
-VIEWS = ["alignment_explorer", "soft_to_hard"]
+VIEWS = [
+    "alignment_explorer",
+    "soft_to_hard",
+    "why_sqrt_d",
+    "geometry",
+    "permutation",
+    "mask_editor",
+    "variant_table",
+]
 PALETTE = """
 f7f5ec dbe5b7 a8da9a 59cf99 0bb9a8 029fac 0787a2 047097 02588d 1d4177 272f51
 21252f 1e3756 014b76 006283 067990 07909c 0daa9b 34c38e 8ed186 c8dc95 f1eabc
