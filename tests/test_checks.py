@@ -111,6 +111,22 @@ def test_nan_is_counted_and_its_cause_guessed():
     assert "NaN in 33 % of entries: are you dividing by a row sum that is 0?" in message
 
 
+def test_a_first_row_of_nan_is_traced_to_its_mask():
+    def sees_only_what_came_before(x, w_query, w_key, w_value):
+        row_scores = (x @ w_query) @ (x @ w_key).mT / w_query.shape[-1] ** 0.5
+        before = torch.ones_like(row_scores, dtype=torch.bool).tril(-1)
+        return torch.softmax(row_scores.masked_fill(~before, -torch.inf), -1) @ (x @ w_value)
+
+    message = check("causal-self-attention", sees_only_what_came_before).message
+    assert "NaN in 50 % of entries: only the first row is bad" in message
+    assert "did a mask leave it nothing to attend to?" in message
+
+
+def test_a_mask_of_numbers_is_told_to_be_boolean():
+    message = check("causal-mask", lambda n, m: torch.ones(n, m).tril(m - n)).message
+    assert "dtype torch.float32; expected torch.bool" in message
+
+
 def test_weights_that_sum_along_columns_are_told_the_axis_even_when_no_mutant_matches():
     def wrong_axis_at_twice_the_score(scores, mask):
         return torch.softmax(2 * scores, 0)

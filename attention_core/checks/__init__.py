@@ -213,6 +213,9 @@ def _not_finite(attempt: Attempt) -> str | None:
         cause = "are you dividing by a row sum that is 0?"
     else:
         cause = "has exp overflowed? Subtract each row's maximum first."
+        first, *others = wrong.flatten(1).all(1).tolist() if wrong.ndim > 1 else [False]
+        if first and not any(others):
+            cause = "only the first row is bad: did a mask leave it nothing to attend to?"
     return f"{kind} in {100 * wrong.double().mean().item():.0f} % of entries: {cause}"
 
 
