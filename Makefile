@@ -1,6 +1,6 @@
 # Each line runs a normal tool that you could type yourself.
 #   make serve   build the book and read it          make test    everything that is checked
-#   make lab     open the chapters in JupyterLab     make bench   measure the site against the stock build
+#   make lab     open the chapters in JupyterLab     make bench   measure the site and the mechanisms
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -29,6 +29,7 @@ check: .venv/.complete
 
 bench: .venv/.complete
 	$(BIN)/python benchmarks/site.py
+	$(BIN)/python benchmarks/variants.py
 
 clean:
 	rm -rf _build

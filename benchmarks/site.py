@@ -107,7 +107,7 @@ def stock(folder: Path) -> Path:
     """The same book as Jupyter Book builds it, except that what it takes from a CDN lies beside it."""
     if not (MODULES / "mathjax").is_dir():
         raise SystemExit("The stock build needs its scripts: run `npm ci` in tests/js first.")
-    for name in ("book", "chapters", "attention_core"):
+    for name in ("book", "chapters", "attention_core", "benchmarks/results"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "_toc.yml", folder)
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
