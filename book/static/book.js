@@ -3,7 +3,7 @@
 // A wide equation or table scrolls by itself: let the keyboard reach it, but only where there is something to scroll.
 const reachable = () => {
   /** @type {NodeListOf<HTMLElement>} */
-  const boxes = document.querySelectorAll(".math-block, .pst-scrollable-table-container, .highlight pre, .output pre");
+  const boxes = document.querySelectorAll(".math-block, .pa-equation, .pa-costs, .pst-scrollable-table-container, .highlight pre, .output pre");
   for (const box of boxes) {
     if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
     else box.removeAttribute("tabindex");

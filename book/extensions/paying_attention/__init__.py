@@ -2,10 +2,10 @@
 
 from sphinx.application import Sphinx
 
-from . import assets, figures, freshness, mathml, pages
+from . import assets, figures, freshness, mathml, outputs, pages
 
 
 def setup(app: Sphinx) -> dict:
-    for part in (freshness, mathml, figures, pages, assets):
+    for part in (freshness, mathml, outputs, figures, pages, assets):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

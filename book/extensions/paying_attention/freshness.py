@@ -1,8 +1,8 @@
 """Pages never show the numbers of an older library.
 
 The cache of executed notebooks looks at the notebooks alone. Here it gets one folder for each state of
-the library (a hash of every file in it), and a notebook whose page was built with another state is
-read again.
+the library and of the measured results (a hash of every file in them), and a notebook whose page was built
+with another state is read again.
 """
 
 import hashlib
@@ -13,17 +13,19 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 
 
-def library_hash(package: Path) -> str:
-    """SHA-256 over the names and bytes of all files of the package, shortened."""
+def library_hash(*folders: Path) -> str:
+    """SHA-256 over the names and bytes of all files of the folders, shortened."""
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
 def _key_the_cache(app: Sphinx, config: Config) -> None:
-    state = library_hash(Path(app.srcdir) / "attention_core")
+    root = Path(app.srcdir)
+    state = library_hash(root / "attention_core", root / "benchmarks" / "results")
     caches = Path(app.outdir).parent / ".jupyter_cache"
     for stale in caches.glob("*"):
         if stale.name != state:
