@@ -50,6 +50,13 @@ def test_four_files_are_enough(newcomer):
     assert int(re.search(r"(\d+) passed", report)[1]) > laws + 5
 
 
+def test_the_newcomer_as_it_stands_is_as_ruff_wants_it(newcomer):
+    for command in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "attention_core"]
+        run = subprocess.run(ruff, cwd=newcomer, capture_output=True, text=True)
+        assert run.returncode == 0, run.stdout
+
+
 def test_a_wrong_newcomer_is_caught(newcomer):
     file = newcomer / "attention_core/scores.py"
     wrong = file.read_text(encoding="utf-8").replace(".square().sum(-1) / 2", ".square().sum(-1)")
