@@ -409,3 +409,35 @@ def test_few_channels_are_reduced_to_one_by_default(module):
     assert sum(p.numel() for p in module(64).parameters()) < sum(
         p.numel() for p in module(64, 1).parameters()
     )
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "shape"),
+    [
+        pytest.param(module, name, shape, id=f"{type(module).__name__}-{name}")
+        for module, name, shape in (
+            (gates.SqueezeExcitation(64), "to_hidden.weight", (64 // 16, 64)),
+            (gates.ChannelGate(64), "to_hidden.weight", (64 // 16, 64)),
+            (gates.CBAM(64), "channel.to_hidden.weight", (64 // 16, 64)),
+            (gates.CBAM(64), "spatial.around.weight", (1, 2, 7, 7)),
+            (gates.SpatialGate(), "around.weight", (1, 2, 7, 7)),
+            (gates.NonLocal(64), "to_value.weight", (64 // 2, 64)),
+            (gates.DualAttention(64), "to_query.weight", (64 // 8, 64)),
+            (gates.CrissCross(64), "to_query.weight", (64 // 8, 64)),
+        )
+    ],
+)
+def test_sizes_are_the_papers_by_default(module, name, shape):
+    assert module.get_parameter(name).shape == shape
+
+
+def test_by_default_criss_cross_attends_twice_and_non_local_is_an_embedded_gaussian():
+    image = picture(height=5, width=6)
+    twice = scattered(gates.CrissCross(8))
+    image.requires_grad_()
+    reached = torch.autograd.grad(twice(image).output[0, :, 0, 0].sum(), image)[0][0].abs().sum(0) > 0
+    assert reached.all()
+    embedded = scattered(gates.NonLocal(8, 8))
+    chosen = scattered(gates.NonLocal(8, 8, mode="embedded_gaussian"))
+    chosen.load_state_dict(embedded.state_dict())
+    assert_near(embedded(image).weights, chosen(image).weights)
