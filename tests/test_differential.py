@@ -139,6 +139,12 @@ def test_lambda_starts_from_the_depth_and_moves_with_its_vectors(depth, start):
         assert_near(built.strength, torch.tensor(start + math.exp(1.25) - 1, dtype=DTYPE), atol=1e-5)
 
 
+def test_the_vectors_of_lambda_start_at_a_tenth():
+    built = DifferentialAttention(256, 1)
+    for vectors in (built.lambda_query, built.lambda_key):
+        assert vectors.std().item() == pytest.approx(0.1, rel=0.2)  # of 256 numbers: 4.5 standard errors
+
+
 def test_each_heads_output_has_root_mean_square_one_less_lambda_init_at_the_start():
     built = DifferentialAttention(8, 2, depth=3, dtype=DTYPE)
     nn.init.eye_(built.to_output.weight)
