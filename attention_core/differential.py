@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from attention_core import heads as head_axis
 from attention_core import normalizers, pipeline, scores
-from attention_core.multihead import check_attention, defaults, quarantine, split_groups
+from attention_core.multihead import check_attention, defaults, quarantine
 from attention_core.pipeline import Attended
 
 
@@ -145,8 +145,8 @@ class DifferentialAttention(nn.Module):
         (query, key, value, bias), spoiled = quarantine(query, key, value, mask, bias)
         attended = differential(
             head_axis.split(self.to_query(query), self.heads),  # (batch, heads, n, width / heads)
-            split_groups(self.to_key(key), self.kv_heads, self.heads),  # (batch, heads, m, width / heads)
-            split_groups(self.to_value(value), self.kv_heads, self.heads),
+            _split_groups(self.to_key(key), self.kv_heads, self.heads),  # (batch, heads, m, width / heads)
+            _split_groups(self.to_value(value), self.kv_heads, self.heads),
             self.strength,
             mask=mask,
             bias=bias,
@@ -155,6 +155,13 @@ class DifferentialAttention(nn.Module):
         normed = self.norm(wide) * (1 - self.lambda_init)  # (batch, heads, n, width / heads)
         output = self.to_output(head_axis.merge(normed))  # (batch, n, width)
         return pipeline.spoil(attended._replace(output=output), spoiled)
+
+
+def _split_groups(
+    x: Float[Tensor, "batch m kv_total"], kv_heads: int, heads: int
+) -> Float[Tensor, "batch {heads} m head_width"]:
+    """Projected keys or values, cut into `kv_heads` and those repeated for `heads`."""
+    return head_axis.repeat_groups(head_axis.split(x, kv_heads), heads // kv_heads)
 
 
 def _check_halves(query: Tensor, key: Tensor) -> None:

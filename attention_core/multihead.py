@@ -88,15 +88,33 @@ class MultiHeadAttention(nn.Module):
         check_attention((query, key, value), widths, self.heads, self.to_query.weight, mask, bias)
 
         (query, key, value, bias), spoiled = quarantine(query, key, value, mask, bias)
-        attended = pipeline.attend(
-            head_axis.split(self.to_query(query), self.heads),  # (batch, heads, n, width / heads)
-            split_groups(self.to_key(key), self.kv_heads, self.heads),  # (batch, heads, m, width / heads)
-            split_groups(self.to_value(value), self.kv_heads, self.heads),
-            mask=mask,
-            bias=bias,
+        query, key, value = self.project(query, key, value)
+        key, value = (head_axis.repeat_groups(x, self.heads // self.kv_heads) for x in (key, value))
+        attended = pipeline.attend(query, key, value, mask=mask, bias=bias)
+        return pipeline.spoil(attended._replace(output=self.join(attended.output)), spoiled)
+
+    def project(
+        self,
+        query: Float[Tensor, "batch n {self.width}"],
+        key: Float[Tensor, "batch m {self.key_width}"],
+        value: Float[Tensor, "batch m {self.value_width}"],
+    ) -> tuple[
+        Float[Tensor, "batch {self.heads} n head_width"],
+        Float[Tensor, "batch {self.kv_heads} m head_width"],
+        Float[Tensor, "batch {self.kv_heads} m head_width"],
+    ]:
+        """Each head's query, and each key/value head's key and value: not repeated, as a cache keeps them."""
+        return (
+            head_axis.split(self.to_query(query), self.heads),
+            head_axis.split(self.to_key(key), self.kv_heads),
+            head_axis.split(self.to_value(value), self.kv_heads),
         )
-        output = self.to_output(head_axis.merge(attended.output))  # (batch, n, width)
-        return pipeline.spoil(attended._replace(output=output), spoiled)
+
+    def join(
+        self, output: Float[Tensor, "batch {self.heads} n head_width"]
+    ) -> Float[Tensor, "batch n {self.width}"]:
+        """The heads' outputs side by side, projected together: $W^O [head_1; ...; head_H]$."""
+        return self.to_output(head_axis.merge(output))
 
     @classmethod
     def from_torch(cls, module: nn.MultiheadAttention) -> "MultiHeadAttention":
@@ -140,13 +158,6 @@ def defaults(query: Tensor, key: Tensor | None, value: Tensor | None) -> tuple[T
         raise ValueError("`value` came without a `key`; give both, or neither for self-attention.")
     key = query if key is None else key
     return key, key if value is None else value
-
-
-def split_groups(
-    x: Float[Tensor, "batch m kv_total"], kv_heads: int, heads: int
-) -> Float[Tensor, "batch {heads} m head_width"]:
-    """Projected keys or values, cut into `kv_heads` and those repeated for `heads`."""
-    return head_axis.repeat_groups(head_axis.split(x, kv_heads), heads // kv_heads)
 
 
 def quarantine(
