@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attention_core import attend, heads, masks, reference
-from attention_core.decoding import KVCache, PagedKVCache, paged_attention, split_kv
+from attention_core.decoding import KVCache, PagedBatch, PagedKVCache, paged_attention, split_kv
 from attention_core.pipeline import Attended
 
 
@@ -224,6 +224,18 @@ def test_a_free_slot_may_hold_anything():
     assert_same(cache.attend(q), expected)
 
 
+def test_selected_sequences_answer_as_before_and_go_their_own_ways():
+    q, k, v = sequences(m=5, n=1, batch=3)
+    cache = KVCache(window=4, sinks=1)
+    cache.append(k, v)
+    before = cache.attend(q)
+    rows = [2, 0, 2]
+    cache.select(rows)
+    assert_same(cache.attend(q[rows]), Attended(*(x[rows] for x in before)))
+    cache.append(*(x[:, :, :1] for x in (k, v)))
+    assert (cache.attend(q[rows]).output[0] != cache.attend(q[rows]).output[2]).any()
+
+
 # Pages
 
 
@@ -390,6 +402,67 @@ def test_an_append_without_room_changes_nothing():
     assert_near(cache.key_pages, state[2], atol=0)
 
 
+# Batches of pages
+
+
+def paged_batch(batch, pages=8, m=0):
+    cache = paged_cache(pages=pages)
+    own = PagedBatch(cache, [cache.open() for _ in range(batch)])
+    _, k, v = sequences(m=m, batch=batch)
+    own.append(k, v)
+    return own
+
+
+@given(
+    seed=SEEDS,
+    pieces=st.lists(SIZES, min_size=1, max_size=4),
+    rows=st.lists(st.integers(0, 2), min_size=1, max_size=4),
+)
+def test_a_batch_of_pages_answers_as_a_cache_does_whatever_rows_go_on(seed, pieces, rows):
+    caches = (KVCache(), paged_batch(3, pages=60))
+    for step, new in enumerate(pieces):
+        q, k, v = sequences(m=new, n=new, batch=3, seed=seed + step)
+        for cache in caches:
+            cache.append(k, v)
+        assert_same(*(cache.attend(q) for cache in caches))
+    for cache in caches:
+        cache.select(rows)
+    q, k, v = sequences(m=3, n=3, batch=len(rows), seed=seed + 99)
+    for cache in caches:
+        cache.append(k, v)
+    assert_same(*(cache.attend(q) for cache in caches))
+    caches[1].close()
+    assert caches[1].cache.free_pages == 60
+
+
+def test_a_row_named_twice_shares_its_full_pages_and_a_row_left_out_frees_its_own():
+    own = paged_batch(3, m=6)  # two pages each
+    own.select([1, 1])
+    tables = [own.cache.table(sequence) for sequence in own.sequences]
+    assert tables[0] == tables[1]
+    assert own.cache.free_pages == 6
+
+
+@given(copies=st.integers(1, 4), outside=st.integers(0, 1), m=st.integers(0, 9), new=st.integers(0, 6))
+def test_pages_needed_are_the_pages_then_taken(copies, outside, m, new):
+    own = paged_batch(1, pages=40, m=m)
+    own.select([0] * (copies + outside))
+    writers = PagedBatch(own.cache, own.sequences[:copies])
+    before, needed = own.cache.free_pages, own.cache.pages_needed(writers.sequences, new)
+    _, k, v = sequences(m=new, batch=copies)
+    writers.append(k, v)
+    assert before - own.cache.free_pages == needed
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_an_append_to_a_batch_without_room_for_all_changes_none():
+    own = paged_batch(3, pages=5, m=4)
+    with pytest.raises(ValueError, match="need 3 free ones; got 2 of 5"):
+        own.append(*sequences(m=1, batch=3)[1:])
+    assert [own.cache.length(sequence) for sequence in own.sequences] == [4, 4, 4]
+    assert own.cache.free_pages == 2
+
+
 # Mistakes
 
 
@@ -434,7 +507,7 @@ MISTAKES = {
     "`key` and `value` 8 and 9 transposed?": lambda: split_kv(Q, K[:, :, :8], V, splits=2),
     "`mask` (2, 4, 2, 9) (3, 9)": lambda: split_kv(Q, K, V, mask=torch.ones(3, 9).bool()),
     "`mask` boolean `bias=`": lambda: split_kv(Q, K, V, mask=torch.ones(2, 9)),
-    "`key` torch.as_tensor list": lambda: split_kv(Q, [1.0], V),
+    "`key` list torch.as_tensor": lambda: split_kv(Q, [1.0], V),
     "`window` at least 1 0": lambda: KVCache(window=0),
     "`sinks` `window` 2": lambda: KVCache(sinks=2),
     "`sinks` -1": lambda: KVCache(window=2, sinks=-1),
@@ -458,6 +531,18 @@ MISTAKES = {
     "`tables` integer float32": lambda: paged_call(tables=torch.zeros(2, 1)),
     "`tables` (batch, columns) batch 2 (1, 1)": lambda: paged_call(tables=torch.zeros(1, 1).long()),
     "`lengths` 0..3 got 3..4 1 columns": lambda: paged_call(lengths=torch.tensor([3, 4])),
+    "`rows` 0..1 got 2": lambda: cache_of().select([0, 2]),
+    "`rows` 0..1 got -1": lambda: cache_of().select([-1]),
+    "`rows` empty `append`": lambda: KVCache().select([0]),
+    "`rows` 0..2 got 3": lambda: paged_batch(3).select([3]),
+    "`sequences` different one length [0, 0]": lambda: PagedBatch((c := paged_cache()), [c.open(), 0]),
+    "`sequences` [0, 2] one length [0, 6] `fork`": lambda: PagedBatch(
+        (c := paged_batch(2, m=6).cache), [0, c.open()]
+    ),
+    "`sequence` open 7 `open`": lambda: PagedBatch(paged_cache(), [7]),
+    "`key` and `value` 3 sequences (2, 2, 9, 4) `select`": lambda: paged_batch(3).append(K, V),
+    "`key` and `value` 3 sequences (2, 9, 4)": lambda: paged_batch(3).append(K[0], V[0]),
+    "`key` torch.as_tensor list": lambda: paged_batch(3).append([1.0], V),
     "`value_pages` same pages (2, 2, 8, 3)": lambda: paged_attention(
         Q, K, V[:, :, :8], torch.zeros(2, 1).long(), torch.tensor([1, 1])
     ),

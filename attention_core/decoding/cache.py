@@ -1,7 +1,9 @@
 """KVCache: the keys and values of a batch of sequences, in one buffer that grows, and may forget."""
 
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from attention_core import heads as head_axis
@@ -37,13 +39,7 @@ class KVCache:
     """
 
     def __init__(self, *, window: int | None = None, sinks: int = 0):
-        if window is not None:
-            head_axis.check_positive("window", window)
-        if sinks != 0 and (window is None or not head_axis.is_count(sinks)):
-            raise ValueError(
-                f"`sinks` must be an integer of at least 0, and comes with a `window`; got {sinks!r} with "
-                f"`window={window!r}`. Without a window all tokens are seen, the first ones too."
-            )
+        check_window(window, sinks)
         self.window, self.sinks = window, sinks
         self.length = 0  # tokens appended so far, forgotten ones included
         self._kept_from = 0  # of the tokens after the sinks, the first that is still held
@@ -91,20 +87,20 @@ class KVCache:
         self._check_query(query)
         slots = torch.nonzero(self._places >= 0).squeeze(-1)
         places, device = self._places[slots], query.device
-        mask = self._visible(query.shape[2], places)
+        own = torch.arange(self.length - query.shape[2], self.length)
+        mask = visible(own, places, self.window, self.sinks)  # (n, slots)
         mask = None if mask.all() else mask.to(device)
         # Without a gap, as always without a window, the buffer is read as it is, not copied.
         read = slice(len(slots)) if slots[-1] < len(slots) else slots.to(device)
         attended = split_kv(query, self._key[:, :, read], self._value[:, :, read], splits=splits, mask=mask)
         return attended._replace(weights=attended.weights[..., places.argsort().to(device)])
 
-    def _visible(self, n: int, places: Tensor) -> Tensor:
-        """Which of the n newest tokens may attend to the tokens at these places."""
-        distance = torch.arange(self.length - n, self.length)[:, None] - places  # (n, slots)
-        visible = distance >= 0
-        if self.window is not None:
-            visible &= (distance < self.window) | (places < self.sinks)
-        return visible
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep these sequences of the batch, in this order; one that is named twice is kept twice."""
+        if self._key is None:
+            raise ValueError("`rows` must name sequences of the cache; it is empty. Call `append` first.")
+        check_rows(rows, len(self._key))
+        self._key, self._value = (x[list(rows)] for x in (self._key, self._value))
 
     def _forget(self) -> None:
         """Free the slots of those tokens that the next one cannot see."""
@@ -165,3 +161,31 @@ class KVCache:
                 f"{max(self.sinks, first - self.window + 1)}; all before {self._kept_from} is forgotten. "
                 "Attend with the tokens of one `append` before the next."
             )
+
+
+def visible(
+    own: Int[Tensor, " n"], places: Int[Tensor, " m"], window: int | None, sinks: int
+) -> Bool[Tensor, "n m"]:
+    """Which tokens, by their places in the text, those at the places `own` may attend to."""
+    distance = own[:, None] - places
+    if window is None:
+        return distance >= 0
+    return (distance >= 0) & ((distance < window) | (places < sinks))
+
+
+def check_window(window: int | None, sinks: int) -> None:
+    """Require a window and sinks that a `KVCache` can have."""
+    if window is not None:
+        head_axis.check_positive("window", window)
+    if not (head_axis.is_count(sinks) and window is not None) and (sinks != 0 or isinstance(sinks, bool)):
+        raise ValueError(
+            f"`sinks` must be an integer of at least 0, and comes with a `window`; got {sinks!r} with "
+            f"`window={window!r}`. Without a window all tokens are seen, the first ones too."
+        )
+
+
+def check_rows(rows: Sequence[int], batch: int) -> None:
+    """Require numbers of sequences in a batch."""
+    wrong = [row for row in rows if row not in range(batch)]
+    if wrong:
+        raise ValueError(f"`rows` must lie in 0..{batch - 1}, the sequences of the batch; got {wrong[0]!r}.")

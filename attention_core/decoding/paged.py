@@ -1,5 +1,8 @@
 """Paged attention: keys and values in pages of one size, found through a table for each sequence."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -131,6 +134,7 @@ class PagedKVCache:
         self._check_open(sequence)
         self._check_new(key, value)
         new, length = key.shape[1], self._lengths[sequence]
+        self.check_room([sequence], new)
         self._make_room(sequence, new)
         places = torch.arange(length, length + new)
         table = torch.tensor(self._tables[sequence], dtype=torch.long)
@@ -154,26 +158,43 @@ class PagedKVCache:
             query, self.key_pages, self.value_pages, tables.to(device), lengths.to(device), splits=splits
         )
 
-    def _make_room(self, sequence: int, new: int) -> None:
-        """Give a sequence pages of its own for `new` tokens; its last one is copied if it is shared."""
-        table, length = self._tables[sequence], self._lengths[sequence]
-        partly = new > 0 and length % self.page_size > 0
-        copied = partly and self.references[table[-1]] > 1
-        needed = -(-(length + new) // self.page_size) - len(table) + copied
+    def pages_needed(self, sequences: Sequence[int], new: int) -> int:
+        """How many free pages `new` more tokens of each of these sequences take."""
+        needed, writers = 0, Counter()
+        for sequence in sequences:
+            needed += -(-(self.length(sequence) + new) // self.page_size) - len(self._tables[sequence])
+            writers.update(self._written_next(sequence, new))
+        # Each writer into a shared page takes a copy, but for the last that holds it.
+        return needed + sum(min(count, self.references[page] - 1) for page, count in writers.items())
+
+    def check_room(self, sequences: Sequence[int], new: int) -> None:
+        """Require pages for `new` more tokens of each of these sequences."""
+        needed = self.pages_needed(sequences, new)
         if needed > self.free_pages:
             raise ValueError(
                 f"`pages`: {new} more tokens need {needed} free ones; got {self.free_pages} of "
                 f"{len(self.references)}. Close a sequence, or build the cache with more `pages`."
             )
+
+    def _make_room(self, sequence: int, new: int) -> None:
+        """Give a sequence pages of its own for `new` tokens; its last one is copied if it is shared."""
+        needed = self.pages_needed([sequence], new)
         free = [page for page, count in enumerate(self.references) if count == 0][:needed]
         for page in free:
             self.references[page] = 1
-        if copied:
-            shared, table[-1] = table[-1], free.pop(0)
-            self.references[shared] -= 1
-            for pages in (self.key_pages, self.value_pages):
-                pages[table[-1]] = pages[shared]
+        table = self._tables[sequence]
+        for shared in self._written_next(sequence, new):
+            if self.references[shared] > 1:
+                table[-1] = free.pop(0)
+                self.references[shared] -= 1
+                for pages in (self.key_pages, self.value_pages):
+                    pages[table[-1]] = pages[shared]
         table.extend(free)
+
+    def _written_next(self, sequence: int, new: int) -> list[int]:
+        """The page that holds tokens already and will get some of the next, if there is one."""
+        partly = new > 0 and self._lengths[sequence] % self.page_size > 0
+        return self._tables[sequence][-1:] if partly else []
 
     def _check_open(self, sequence: int) -> None:
         if sequence not in self._tables:
