@@ -40,6 +40,18 @@ def repeat_groups(
     return x.repeat_interleave(repeats, dim=-3)
 
 
+def check_groups(query: Tensor, key: Tensor) -> None:
+    """Require (*batch, heads, n, d) and (*batch, kv_heads, m, d), heads a multiple of kv_heads, if any."""
+    heads, kv_heads = (x.shape[-3] if x.ndim > 2 else 1 for x in (query, key))
+    grouped = 0 < kv_heads <= heads and heads % kv_heads == 0
+    if query.ndim != key.ndim or query.shape[:-3] != key.shape[:-3] or not grouped:
+        raise ValueError(
+            "`query` and `key` must have the same batch axes, save that axis -3 of `query`, the heads, may "
+            f"be a multiple of that of `key`; got {tuple(query.shape[:-2])} and {tuple(key.shape[:-2])}. "
+            "Layout is (*batch, heads, sequence, width)."
+        )
+
+
 def is_count(x: object) -> bool:
     """Whether x is an integer of at least 1; True is none here, though Python says that it is."""
     return isinstance(x, Integral) and not isinstance(x, bool) and x >= 1

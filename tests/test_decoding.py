@@ -196,6 +196,29 @@ def test_a_cache_keeps_no_gradient_of_keys_and_gives_one_of_queries():
     assert gradients[1:] == (None, None)
 
 
+@pytest.mark.parametrize("options", [{}, {"window": 3}])
+def test_a_querys_gradient_is_that_of_what_was_kept_when_it_attended(options):
+    q, k, v = sequences(m=3, n=1)
+    found = []
+    for later in (False, True):
+        cache, query = KVCache(**options), q.clone().requires_grad_()
+        cache.append(k, v)
+        output = cache.attend(query).output
+        if later:
+            cache.append(-k, -v)
+        found += torch.autograd.grad(output.square().sum(), query)
+    assert_near(*found, atol=0)
+
+
+def test_an_append_of_no_tokens_forgets_none():
+    q, k, v = sequences(m=3, n=1)
+    cache = KVCache(window=1)
+    cache.append(k, v)
+    before = cache.attend(q)
+    cache.append(k[:, :, :0], v[:, :, :0])
+    assert_same(cache.attend(q), before)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_cache_of_low_precision_answers_in_it(dtype):
     q, k, v = (x.to(dtype) for x in sequences(m=20, n=2))
@@ -543,6 +566,18 @@ MISTAKES = {
     "`key` and `value` 3 sequences (2, 2, 9, 4) `select`": lambda: paged_batch(3).append(K, V),
     "`key` and `value` 3 sequences (2, 9, 4)": lambda: paged_batch(3).append(K[0], V[0]),
     "`key` torch.as_tensor list": lambda: paged_batch(3).append([1.0], V),
+    "`query` and `key` multiple (2, 0) (2, 2)": lambda: split_kv(Q[:, :0], K, V),
+    "`key` and `value` one device cpu meta": lambda: KVCache().append(K, V.to("meta")),
+    "`key` device cpu got meta": lambda: (c := paged_cache()).append(
+        c.open(), *(x[0].to("meta") for x in (K, V))
+    ),
+    "`dtype` floating torch.int64": lambda: PagedKVCache(4, 2, 2, 4, dtype=torch.int64),
+    "`sequences` list of numbers int": lambda: (c := paged_cache()).attend(Q, c.open()),
+    "`query` 1 `sequences` (2, 4, 2, 4)": lambda: (c := paged_cache()).attend(Q, [c.open()]),
+    "`sequence` open got [0]": lambda: (c := paged_cache()).append([c.open()], K[0], V[0]),
+    "`key_pages` room (2, 2, 0, 4)": lambda: paged_attention(
+        Q, K[:, :, :0], V[:, :, :0], torch.zeros(2, 1).long(), torch.tensor([0, 0])
+    ),
     "`value_pages` same pages (2, 2, 8, 3)": lambda: paged_attention(
         Q, K, V[:, :, :8], torch.zeros(2, 1).long(), torch.tensor([1, 1])
     ),

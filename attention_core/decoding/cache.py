@@ -70,8 +70,10 @@ class KVCache:
         self._check(key, value)
         if self._key is None:
             self._key, self._value = (x[:, :, :0].detach().clone() for x in (key, value))
-        self._forget()
         new = key.shape[2]
+        if new == 0:
+            return
+        self._forget()
         slots = self._free_slots(new)
         self._places[slots] = torch.arange(self.length, self.length + new)
         self.length += new
@@ -92,7 +94,10 @@ class KVCache:
         mask = None if mask.all() else mask.to(device)
         # Without a gap, as always without a window, the buffer is read as it is, not copied.
         read = slice(len(slots)) if slots[-1] < len(slots) else slots.to(device)
-        attended = split_kv(query, self._key[:, :, read], self._value[:, :, read], splits=splits, mask=mask)
+        key, value = self._key[:, :, read], self._value[:, :, read]
+        if query.requires_grad and torch.is_grad_enabled():
+            key, value = key.clone(), value.clone()  # backward needs them as they are now
+        attended = split_kv(query, key, value, splits=splits, mask=mask)
         return attended._replace(weights=attended.weights[..., places.argsort().to(device)])
 
     def select(self, rows: Sequence[int]) -> None:
@@ -129,6 +134,11 @@ class KVCache:
                 raise ValueError(
                     f"`{name}` must have shape (batch, kv_heads, new, width); got {tuple(x.shape)}. "
                     f"One sequence is a batch of one: `{name}[None]`."
+                )
+            if x.device != key.device:
+                raise TypeError(
+                    f"`key` and `value` must be on one device; got {key.device} and {value.device}. "
+                    "Use `value.to(key.device)`."
                 )
             if kept is not None and (x.shape[:2], x.shape[3]) != (kept.shape[:2], kept.shape[3]):
                 raise ValueError(

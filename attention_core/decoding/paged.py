@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from jaxtyping import Float, Int
@@ -81,6 +82,8 @@ class PagedKVCache:
         sizes = {"pages": pages, "page_size": page_size, "kv_heads": kv_heads}
         for name, size in (*sizes.items(), ("width", width), ("value_width", value_width)):
             head_axis.check_positive(name, size)
+        if dtype is not None and not dtype.is_floating_point:
+            raise TypeError(f"`dtype` must be a floating one, as keys and values are; got {dtype}.")
         self.page_size = page_size
         self.key_pages = torch.empty(pages, kv_heads, page_size, width, device=device, dtype=dtype)
         self.value_pages = torch.empty(pages, kv_heads, page_size, value_width, device=device, dtype=dtype)
@@ -145,9 +148,10 @@ class PagedKVCache:
         self._lengths[sequence] += new
 
     def attend(
-        self, query: Float[Tensor, "batch heads n d"], sequences: list[int], *, splits: int = 1
+        self, query: Float[Tensor, "batch heads n d"], sequences: Sequence[int], *, splits: int = 1
     ) -> Attended:
         """Attention of the n newest tokens of each of the sequences; see `paged_attention`."""
+        self._check_batch(query, sequences)
         lengths = torch.tensor([self.length(sequence) for sequence in sequences], dtype=torch.long)
         tables = [self.table(sequence) for sequence in sequences]
         columns = max(map(len, tables), default=0)
@@ -196,8 +200,21 @@ class PagedKVCache:
         partly = new > 0 and self._lengths[sequence] % self.page_size > 0
         return self._tables[sequence][-1:] if partly else []
 
+    def _check_batch(self, query: Tensor, sequences: Sequence[int]) -> None:
+        if not isinstance(sequences, Sequence):
+            raise TypeError(
+                f"`sequences` must be a list of numbers; got {type(sequences).__name__}. "
+                "One is a list of one."
+            )
+        scores.check_sequences(query=query)
+        if len(query) != len(sequences):
+            raise ValueError(
+                f"`query` must have a row for each of the {len(sequences)} `sequences`; got shape "
+                f"{tuple(query.shape)}, which is (batch, heads, n, width)."
+            )
+
     def _check_open(self, sequence: int) -> None:
-        if sequence not in self._tables:
+        if not isinstance(sequence, Integral) or sequence not in self._tables:
             raise ValueError(
                 f"`sequence` must be the number of an open sequence, of {sorted(self._tables)}; "
                 f"got {sequence!r}. Numbers come from `open` and `fork`, and end with `close`."
@@ -212,10 +229,11 @@ class PagedKVCache:
                     f"`{name}` must have shape {(pages.shape[1], 'new', pages.shape[3])}, the tokens of one "
                     f"sequence; got {tuple(x.shape)}. Append to one sequence at a time: `{name}[b]`."
                 )
-            if x.dtype != pages.dtype:
+            if (x.dtype, x.device) != (pages.dtype, pages.device):
                 raise TypeError(
-                    f"`{name}` must have the dtype of the pages, {pages.dtype}; got {x.dtype}. "
-                    f"Use `{name}.to({pages.dtype})`, or build the cache with `dtype={x.dtype}`."
+                    f"`{name}` must have the dtype and device of the pages, {pages.dtype} on {pages.device}; "
+                    f"got {x.dtype} on {x.device}. Use `{name}.to(...)`, or build the cache with "
+                    f"`dtype={x.dtype}`."
                 )
 
 
@@ -238,6 +256,8 @@ def _check_pages(query: Tensor, key_pages: Tensor, value_pages: Tensor) -> None:
                 f"`{name}` must have shape {layout}, the same pages for keys and values; "
                 f"got {tuple(x.shape)} beside `key_pages` of {tuple(key_pages.shape)}."
             )
+    if key_pages.shape[2] == 0:
+        raise ValueError(f"`key_pages` must have room in each page; got {tuple(key_pages.shape)}.")
 
 
 def _check_tables(query: Tensor, key_pages: Tensor, tables: Tensor, lengths: Tensor) -> None:

@@ -51,7 +51,7 @@ def split_kv(
 
 def _repeats(query: Tensor, key: Tensor) -> int:
     """How many query heads share each key head."""
-    return 1 if query.ndim == 2 else query.shape[-3] // max(key.shape[-3], 1)
+    return 1 if query.ndim == 2 else query.shape[-3] // key.shape[-3]
 
 
 def _stack(x: Tensor, repeats: int) -> Tensor:
@@ -61,7 +61,7 @@ def _stack(x: Tensor, repeats: int) -> Tensor:
 
 def _stack_mask(mask: Tensor, shape: torch.Size, repeats: int) -> Tensor:
     """The mask with an entry a key, and a row for each of the stacked queries."""
-    mask = mask.expand(*mask.shape[:-2], *shape[max(-2, -len(shape)) :])  # (..., n, m)
+    mask = mask.expand(*mask.shape[:-2], *shape[-2:])  # (..., n, m)
     if mask.ndim == 2 or mask.shape[-3] == 1:  # one for all heads
         return torch.cat([mask] * repeats, dim=-2)
     return _stack(mask, repeats)
@@ -84,10 +84,4 @@ def _check(query: Tensor, key: Tensor, value: Tensor) -> None:
     scores.check_sequences(query=query)
     scores.check_sequences(key=key, value=value)
     pipeline.check_pairs(key, value)
-    heads, kv_heads = (x.shape[-3] if x.ndim > 2 else 1 for x in (query, key))
-    if query.ndim != key.ndim or query.shape[:-3] != key.shape[:-3] or kv_heads == 0 or heads % kv_heads:
-        raise ValueError(
-            "`query` and `key` must have the same batch axes, save that axis -3 of `query`, the heads, may "
-            f"be a multiple of that of `key`; got {tuple(query.shape[:-2])} and {tuple(key.shape[:-2])}. "
-            "Layout is (*batch, heads, sequence, width)."
-        )
+    head_axis.check_groups(query, key)

@@ -160,12 +160,7 @@ def check(query: Tensor, key: Tensor, value: Tensor) -> None:
     scores.check_sequences(query=query)
     scores.check_sequences(key=key, value=value)
     pipeline.check_pairs(key, value)
-    heads, kv_heads = (x.shape[-3] if x.ndim > 2 else 1 for x in (query, key))
-    if query.ndim != key.ndim or query.shape[:-3] != key.shape[:-3] or kv_heads == 0 or heads % kv_heads:
-        raise ValueError(
-            "`query` and `key` must have the same batch axes, save that axis -3 of `query`, the heads, may "
-            f"be a multiple of that of `key`; got {tuple(query.shape[:-2])} and {tuple(key.shape[:-2])}."
-        )
+    head_axis.check_groups(query, key)
     if query.dtype != key.dtype or query.shape[-1] != key.shape[-1]:
         raise ValueError(
             f"`query` and `key` must have one width and dtype; got {query.shape[-1]} of {query.dtype} and "
