@@ -69,6 +69,7 @@ def own_rows(x, rank, ranks, order):
 # What the ranks do, each in a process of its own; results go into a file.
 
 SHAPES = {"even": (4, 4), "odd": (5, 5), "fewer queries": (2, 5), "more queries": (5, 2), "single": (1, 1)}
+SHAPES |= {"no keys": (3, 0), "no queries": (0, 3)}
 CALLS = ((False, "contiguous"), (True, "contiguous"), (True, "zigzag"))
 EXACT = [(ranks, *call, shape) for ranks, call, shape in product(GROUPS, CALLS, SHAPES)]
 
@@ -93,7 +94,9 @@ def differences(got, expected, rank, ranks, order="contiguous"):
     for actual, wanted in zip(got, expected, strict=True):
         wanted = own_rows(wanted, rank, ranks, order)
         difference = (actual - wanted).abs().masked_fill(actual == wanted, 0.0)  # both may be -inf
-        found.append(difference.max().item() if difference.isfinite().all() else math.inf)
+        found.append(
+            max(difference.flatten().tolist(), default=0.0) if difference.isfinite().all() else math.inf
+        )
     return found
 
 
@@ -244,6 +247,7 @@ def run_rank(rank, folder):
     store = dist.FileStore(f"{folder}/store", RANKS)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=RANKS, timeout=timedelta(seconds=120))
     groups = {ranks: dist.new_group(members) for ranks, members in GROUPS.items()}
+    groups |= {name: dist.new_group([0, 1]) for name in ("unlike", "left")}  # to be broken
     found = {}
 
     for case in EXACT:
@@ -267,6 +271,13 @@ def run_rank(rank, folder):
     same = sequences(4, 4, 1)[:3]
     if rank == 0:  # rank 1 does not come
         found["late"] = mistake(lambda: ring_attention(*same, group=groups[2], timeout=1.0))
+        found["unlike causal"] = mistake(lambda: ring_attention(*same, causal=True, group=groups["unlike"]))
+        left = [x.requires_grad_() for x in sequences(4, 4, 1)[:3]]
+        output = ring_attention(*left, group=groups["left"], timeout=1.0).output
+        found["left"] = mistake(lambda: output.sum().backward())
+    if rank == 1:
+        found["unlike causal"] = mistake(lambda: ring_attention(*same, group=groups["unlike"]))
+        ring_attention(*same, group=groups["left"])  # and no backward
     dist.barrier()
     if rank == 3:
         torch.save(found, f"{folder}/{rank}.pt")
@@ -485,6 +496,20 @@ def test_ranks_with_different_shapes_are_told_so(found):
         assert f"on rank {0 if rank == 2 else 2} than on {rank}" in message
 
 
+def test_ranks_that_differ_in_what_they_ask_are_told_so(found):
+    for one in found[:2]:
+        kind, message, _ = one["unlike causal"]
+        assert kind == "ValueError"
+        assert "the other arguments be the same" in message
+
+
+def test_a_backward_that_the_others_do_not_join_is_an_error_and_no_hang(found):
+    kind, message, seconds = found[0]["left"]
+    assert kind == "RuntimeError"
+    assert "has not made the same call" in message
+    assert seconds < 10
+
+
 def test_the_demonstration_runs_on_two_processes():
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     run = subprocess.run(
@@ -523,6 +548,17 @@ MISTAKES = {
     "`rank` 0..1 2": lambda: shard(X, 2, 2),
     "`ranks` at least 1": lambda: shard(X, 0, 0),
     "`order` 'zag'": lambda: unshard([X], "zag"),
+    "`shards` one tensor a rank none": lambda: unshard([]),
+    "`shards[1]` (2, 4, 6, 4) (2, 4, 5, 4) `shard`": lambda: unshard([X, X[:, :, :5]]),
+    "`timeout` seconds more than 0 got 0": lambda: ring_attention(X, X, X, timeout=0),
+    "`timeout` got -1": lambda: head_exchange_attention(X, X, X, timeout=-1),
+    "`timeout` got nan": lambda: ring_attention(X, X, X, timeout=math.nan),
+    "`timeout` got inf": lambda: ring_attention(X, X, X, timeout=math.inf),
+    "`timeout` got 'soon'": lambda: ring_attention(X, X, X, timeout="soon"),
+    "`causal` True or False 'lower_right'": lambda: ring_attention(X, X, X, causal="lower_right"),
+    "`causal` True or False 'no'": lambda: head_exchange_attention(X, X, X, causal="no"),
+    "`query` float8_e4m3fn float16 float64": lambda: ring_attention(*[X.to(torch.float8_e4m3fn)] * 3),
+    "`query` and `key` multiple (2, 0) (2, 4)": lambda: ring_attention(X[:, :0], X, X),
 }
 
 

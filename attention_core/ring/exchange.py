@@ -31,7 +31,7 @@ def head_exchange_attention(
     sequences: here their scores as well, $(pn)^2$ for each of heads/p heads.
     """
     ring = Ring(group, timeout)
-    check(query, key, value)
+    check(query, key, value, causal)
     for name, x in (("query", query), ("key", key)):
         if x.ndim < 3 or x.shape[-3] % ring.ranks:
             raise ValueError(

@@ -1,7 +1,9 @@
 """Messages between the ranks: posted before work that needs them not, awaited after it, never for ever."""
 
+import math
 from collections.abc import Callable
 from datetime import timedelta
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from attention_core.ring import orders
 
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class Message(NamedTuple):
@@ -29,6 +31,8 @@ class Ring:
                 "`group` must be a process group; got none, not even a default one. Call "
                 "`torch.distributed.init_process_group` on every rank, started by `torchrun`."
             )
+        if not isinstance(timeout, Real) or isinstance(timeout, bool) or not 0 < timeout < math.inf:
+            raise ValueError(f"`timeout` must be a number of seconds, more than 0; got {timeout!r}.")
         self.group, self.timeout = group, timeout
         self.rank, self.ranks = dist.get_rank(group), dist.get_world_size(group)
         if self.rank < 0:
@@ -76,7 +80,7 @@ class Ring:
 
     def check_alike(self, query: Tensor, key: Tensor, value: Tensor, *settings: int) -> None:
         """Require that all ranks call with the same shapes, dtype and settings: else they would misread."""
-        facts = [_DTYPES.index(query.dtype), *settings, *query.shape, *key.shape, *value.shape]
+        facts = [DTYPES.index(query.dtype), *settings, *query.shape, *key.shape, *value.shape]
         own = torch.tensor([len(facts), *facts, *[0] * 64][:64], device=query.device)
         others = {rank: torch.empty_like(own) for rank in range(self.ranks) if rank != self.rank}
         self.post([Message(own, rank) for rank in others], [Message(x, rank) for rank, x in others.items()])()

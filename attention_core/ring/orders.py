@@ -41,7 +41,15 @@ def unshard(
 ) -> Float[Tensor, "*batch positions width"]:
     """Join the ranks' parts, rank 0 first, into the sequence. Undoes `shard`."""
     check_order(order)
+    if len(shards) == 0:
+        raise ValueError("`shards` must hold one tensor a rank, rank 0 first; got none.")
     scores.check_sequences(**{f"shards[{rank}]": x for rank, x in enumerate(shards)})
+    for rank, x in enumerate(shards):
+        if x.shape != shards[0].shape:
+            raise ValueError(
+                f"`shards[{rank}]` must have the shape of `shards[0]`, {tuple(shards[0].shape)}; got "
+                f"{tuple(x.shape)}. `shard` cuts a sequence into equal parts."
+            )
     ranks, total = len(shards), len(shards) * shards[0].shape[-2]
     pieces = {}
     for rank, x in enumerate(shards):

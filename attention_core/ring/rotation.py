@@ -11,7 +11,7 @@ from attention_core import heads as head_axis
 from attention_core import pipeline, scores
 from attention_core.pipeline import Attended
 from attention_core.ring import orders
-from attention_core.ring.messages import Reorder, Ring
+from attention_core.ring.messages import DTYPES, Reorder, Ring
 from attention_core.ring.orders import Plan
 
 
@@ -44,7 +44,7 @@ def ring_attention(
     lse.
     """
     ring = Ring(group, timeout)
-    check(query, key, value)
+    check(query, key, value, causal)
     orders.check_order(order)
     ring.check_alike(query, key, value, causal, orders.ORDERS.index(order))
     balance = causal and order == "contiguous" and ring.ranks > 1
@@ -156,11 +156,18 @@ def _gradients(
     return torch.autograd.grad((part.output, part.lse), leaves, outer)
 
 
-def check(query: Tensor, key: Tensor, value: Tensor) -> None:
+def check(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> None:
+    """Require what a rank can tell of its own inputs, before it sends anything."""
+    if not isinstance(causal, bool):
+        raise TypeError(f"`causal` must be True or False; got {causal!r}. Causal is lower right.")
     scores.check_sequences(query=query)
     scores.check_sequences(key=key, value=value)
     pipeline.check_pairs(key, value)
     head_axis.check_groups(query, key)
+    if query.dtype not in DTYPES:
+        raise TypeError(
+            f"`query` must be one of {', '.join(map(str, DTYPES))}; got {query.dtype}. Use `query.float()`."
+        )
     if query.dtype != key.dtype or query.shape[-1] != key.shape[-1]:
         raise ValueError(
             f"`query` and `key` must have one width and dtype; got {query.shape[-1]} of {query.dtype} and "
