@@ -6,10 +6,12 @@ import http.server
 import os
 import shutil
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Playwright
+from playwright.sync_api import Page, Playwright
 
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run "
@@ -54,6 +56,23 @@ def launch(playwright: Playwright):
     if executable is None and not Path(playwright.chromium.executable_path).exists():
         missing("no Chromium: the tests in a real browser need one (Debian: apt-get install chromium)")
     return playwright.chromium.launch(executable_path=executable, args=FLAGS.split())
+
+
+def eventually(page: Page, read: Callable, wanted: Callable[..., bool], *, within: float = 30.0):
+    """Read until it is as `wanted` or time is up; returns what was read last, for the caller's assertion.
+
+    Pages answer at their own pace: a fixed pause fails a right page on a slow machine, and is wasted on a
+    fast one. The pause goes through `page`, so that events that happen meanwhile are heard.
+    """
+    end = time.monotonic() + within
+    while not wanted(found := read()) and time.monotonic() < end:
+        page.wait_for_timeout(20)
+    return found
+
+
+def painted(page: Page) -> None:
+    """Return when the page has drawn what it has been told so far."""
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def missing(reason: str) -> None:

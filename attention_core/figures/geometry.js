@@ -128,13 +128,15 @@ function dots(kind, at) {
  */
 function draggable(box, handle, where, move) {
   /** @type {number | null} */ let pointer = null;
+  /** @type {number | null} */ let finger = null; // on the plane beside q: it may tap, or begin to scroll the page
   const to = (/** @type {MouseEvent} */ e) => {
     const r = box.getBoundingClientRect(), scale = (2 * REACH) / r.width;
     move([(e.clientX - r.left) * scale - REACH, REACH - (e.clientY - r.top) * scale]);
   };
   box.addEventListener("pointerdown", (e) => {
     const held = handle.contains(/** @type {Node} */ (e.target));
-    if (e.button || (e.pointerType === "touch" && !held)) return; // a finger elsewhere scrolls the page
+    if (e.button) return;
+    if (e.pointerType === "touch" && !held) { finger = e.pointerId; return; }
     pointer = e.pointerId;
     box.setPointerCapture(pointer);
     e.preventDefault();
@@ -142,8 +144,9 @@ function draggable(box, handle, where, move) {
     if (!held) to(e);
   });
   box.addEventListener("pointermove", (e) => { if (e.pointerId === pointer) to(e); });
-  for (const end of ["pointerup", "pointercancel"]) box.addEventListener(end, () => (pointer = null));
-  box.addEventListener("click", (e) => { if (!handle.contains(/** @type {Node} */ (e.target)) && e.detail) to(e); });
+  // A scroll cancels its finger. Waiting for a click would lose taps: after a flick the browser makes none.
+  box.addEventListener("pointerup", (e) => { if (e.pointerId === finger) to(e); });
+  for (const end of ["pointerup", "pointercancel"]) box.addEventListener(end, () => (pointer = finger = null));
   handle.addEventListener("keydown", (e) => {
     const by = e.shiftKey ? 0.5 : 0.1, [x, y] = where();
     /** @type {Record<string, Point>} */
