@@ -16,7 +16,7 @@ from ipywidgets.embed import dependency_state
 
 from attention_core.figures import AlignmentExplorer, SoftToHard, stylesheet
 
-from ..browser import serving
+from ..browser import eventually, serving
 
 ROOT = Path(__file__).parents[2]
 STATE, VIEW = (f"application/vnd.jupyter.widget-{kind}+json" for kind in ("state", "view"))
@@ -95,7 +95,7 @@ def visit(browser):
             page.on("console", lambda m: m.type == "error" and page.faults.append(m.text))
             page.goto(address)
             if live:
-                page.locator(".pa-view[data-weights]").nth(live - 1).wait_for(state="attached", timeout=8_000)
+                page.locator(".pa-view[data-weights]").nth(live - 1).wait_for(state="attached")
             return page
 
         yield go
@@ -145,9 +145,11 @@ def test_the_host_draws_what_attention_core_computes(visit, origin, folder, addr
 
 def test_without_its_module_a_figure_stays_static_and_says_so(visit, origin):
     page = visit(f"{origin}/blob.html", live=0)  # this policy allows no blob:, and the page names no files
-    page.wait_for_timeout(500)
-    named = [fault for fault in page.faults if fault.startswith("Figure ")]
-    assert sorted(fault.split('"')[1] for fault in named) == ["alignment-explorer", "soft-to-hard"]
+
+    def named():
+        return sorted(fault.split('"')[1] for fault in page.faults if fault.startswith("Figure "))
+
+    assert eventually(page, named, lambda names: len(names) == 2) == ["alignment-explorer", "soft-to-hard"]
     assert page.locator("figure[data-live]").count() == 0
     assert page.locator(".pa-static").first.is_visible()
 

@@ -10,7 +10,7 @@ from attention_core.figures import MaskEditor, base, mask_rules, stylesheet
 from attention_core.figures.mask_rules import Rules
 from attention_core.pipeline import attend
 
-from ..browser import serving
+from ..browser import eventually, serving
 from .test_in_browser import ROOT, drawn, slide, visit, write  # noqa: F401
 
 MODULE = base.module("mask_editor")
@@ -396,14 +396,18 @@ def test_the_canvas_is_sharp_and_follows_the_theme(visit, origin):  # noqa: F811
     assert page.evaluate(PIXEL, [0, 0]) == pytest.approx([0x27, 0x2F, 0x51, 255], abs=3)  # a weight of 1
     assert page.evaluate(PIXEL, [0, 5])[3] == 0  # nothing is painted where nothing may be read
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
-    page.wait_for_timeout(50)
-    assert page.evaluate(PIXEL, [0, 0]) == pytest.approx([0xF1, 0xEA, 0xBC, 255], abs=3)
+    bright = pytest.approx([0xF1, 0xEA, 0xBC, 255], abs=3)
+    assert eventually(page, lambda: page.evaluate(PIXEL, [0, 0]), lambda ink: ink == bright) == bright
     slide(page.locator(".pa-live input[type=range]").first, 64)
-    assert page.evaluate(PIXEL, [0, 0]) == pytest.approx([0xF1, 0xEA, 0xBC, 255], abs=3)
+    assert eventually(page, lambda: page.evaluate(PIXEL, [0, 0]), lambda ink: ink == bright) == bright
     page.set_viewport_size({"width": 400, "height": 800})
-    page.wait_for_timeout(50)
-    narrow = page.evaluate(
-        "(() => { const c = document.querySelector('.pa-live canvas'); return [c.width, c.clientWidth]; })()"
+    narrow = eventually(
+        page,
+        lambda: page.evaluate(
+            "(() => { const c = document.querySelector('.pa-live canvas');"
+            " return [c.width, c.clientWidth]; })()"
+        ),
+        lambda size: size[1] < sizes[1] and abs(size[0] - 2 * size[1]) <= 1,
     )
     assert narrow[0] == pytest.approx(2 * narrow[1], abs=1)
     assert narrow[1] < sizes[1]
@@ -429,8 +433,9 @@ def test_arrows_move_a_cell_that_the_sentence_reads(visit, origin):  # noqa: F81
         assert at() == place
         said = mask_rules.describe(figure.scores, figure.rules, None, place)
         assert sentence(page) == " ".join(said)
-    page.wait_for_timeout(300)
-    assert page.locator(".pa-live .pa-spoken").inner_text().startswith("Query 23 gives key 22")
+    spoken = page.locator(".pa-live .pa-spoken")
+    last = "Query 23 gives key 22"
+    assert eventually(page, spoken.inner_text, lambda text: text.startswith(last)).startswith(last)
     page.keyboard.press("Escape")
     assert at()[0] == 16
     assert sentence(page).startswith("300 of 576 pairs")
@@ -469,8 +474,8 @@ def test_a_finger_reads_a_cell(visit, origin):  # noqa: F811
     )
     box = page.locator(".pa-live .pa-cells").bounding_box()
     page.touchscreen.tap(box["x"] + 2.5 * box["width"] / 24, box["y"] + 10.5 * box["height"] / 24)
-    page.wait_for_timeout(400)
-    assert sentence(page).startswith("Query 10 gives key 2 a weight of")
+    read = "Query 10 gives key 2 a weight of"
+    assert eventually(page, lambda: sentence(page), lambda text: text.startswith(read)).startswith(read)
 
 
 @pytest.mark.parametrize("name", ["light", "dark", "rich"])

@@ -271,7 +271,7 @@ def open_at(browser, origin):
             page.on("pageerror", lambda e: page.faults.append(str(e)))
             page.on("console", lambda m: m.type == "error" and page.faults.append(m.text))
             page.goto(f"{origin}/{theme}.html")
-            page.locator("figure[data-live]").wait_for(timeout=8_000)
+            page.locator("figure[data-live]").wait_for()
             return page.locator(".pa-live")
 
         yield go

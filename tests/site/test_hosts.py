@@ -19,7 +19,7 @@ import pytest
 
 from attention_core.datasets import worked_alignments
 
-from ..browser import Handler, serving
+from ..browser import Handler, eventually, serving
 from .conftest import ROOT
 from .test_figures import CHAPTER, SINGLE, softmax
 
@@ -99,14 +99,19 @@ def lab(tmp_path):
         stderr=subprocess.DEVNULL,
     )
     address = f"http://127.0.0.1:{port}"
-    for _ in range(120):
-        with contextlib.suppress(urllib.error.URLError):
-            urllib.request.urlopen(address + "/api/status")
-            break
-        time.sleep(0.5)
-    yield address
-    server.terminate()
-    server.wait()
+    try:
+        for _ in range(240):
+            with contextlib.suppress(urllib.error.URLError):
+                urllib.request.urlopen(address + "/api/status")
+                break
+            assert server.poll() is None, "JupyterLab has ended before it answered"
+            time.sleep(0.5)
+        else:
+            pytest.fail("JupyterLab has not answered within two minutes")
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def scroll_to(page, selector: str):
@@ -133,14 +138,14 @@ def test_the_notebook_is_live_in_jupyterlab(lab, browser):
     page.locator(".pa-alignment-explorer .pa-settings .noUi-handle").first.focus()
     page.keyboard.press("ArrowLeft")
     scores = worked_alignments()["I love you"].scores
-    for _ in range(50):  # the frame comes at once, the kernel's exact float64 values a moment later
-        page.wait_for_timeout(100)
+
+    def seen():
         temperature = float(view.get_attribute("data-temperature"))
-        error = np.abs(
-            np.array(json.loads(view.get_attribute("data-weights"))) - softmax(scores, temperature)
-        ).max()
-        if temperature < 1 and error < 1e-14:
-            break
+        matrix = np.array(json.loads(view.get_attribute("data-weights")))
+        return temperature, np.abs(matrix - softmax(scores, temperature)).max()
+
+    # the frame comes at once, the kernel's exact float64 values a moment later
+    temperature, error = eventually(page, seen, lambda now: now[0] < 1 and now[1] < 1e-14)
     assert temperature < 1
     assert error < 1e-14
     assert scroll_to(page, ".pa-soft-to-hard .pa-view[data-weights]").is_visible()
