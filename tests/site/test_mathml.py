@@ -38,6 +38,12 @@ def test_function_names_get_a_thin_space():
     assert "mspace" not in formula(r"\exp\left(x\right)")
 
 
+def test_a_negative_space_is_no_space():
+    for tex in (r"a\!b", r"\operatorname{softmax}\!\left(x\right)", r"\operatorname{Var}\!\big[x\big]"):
+        assert "mtext" not in formula(tex)
+        assert "mspace" not in formula(tex)
+
+
 def test_the_source_stays_for_whoever_copies_it():
     assert r"\frac{1}{2}</annotation>" in mathml(r"\frac{1}{2}", display=True)
 

@@ -62,6 +62,22 @@ def test_every_equation_is_set_in_the_mathematics_font(pages, open_page):
     assert counted > 20
 
 
+def test_nothing_gapes_behind_a_root(pages, open_page):
+    """A browser reserves the widest size of the root sign, so the font's sizes must be about equally wide."""
+    counted = 0
+    for path in pages:
+        page = open_page(path)
+        page.evaluate("document.fonts.ready")
+        gaps = page.evaluate(
+            "[...document.querySelectorAll('main msqrt')].filter(root => root.checkVisibility()).map(root =>"
+            " (root.getBoundingClientRect().right - root.lastElementChild.getBoundingClientRect().right)"
+            " / parseFloat(getComputedStyle(root).fontSize))"
+        )
+        assert all(abs(gap) < 0.1 for gap in gaps), f"{path}: {max(gaps):.2f} em"
+        counted += len(gaps)
+    assert counted > 5
+
+
 def test_no_two_elements_of_a_page_share_an_id(pages, open_page):
     for path in pages:
         ids = open_page(path).evaluate(

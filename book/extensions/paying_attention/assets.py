@@ -23,6 +23,26 @@ THEME_SHEETS = ("styles/theme.css", "styles/bootstrap.css", "styles/pydata-sphin
 logging.getLogger("fontTools").setLevel(logging.WARNING)
 
 
+def _even_roots(face: TTFont) -> None:
+    """Make all sizes of the root as wide as the smallest.
+
+    Chromium reserves the widest of them for every root, which in STIX leaves a gap of
+    0.4 em after a plain one. In TeX's own fonts they are about equally wide as well.
+    """
+    variants, glyphs, metrics = face["MATH"].table.MathVariants, face["glyf"], face["hmtx"]
+    name = face.getBestCmap()[ord("√")]
+    made = variants.VertGlyphConstruction[variants.VertGlyphCoverage.glyphs.index(name)]
+    sizes = {variant.VariantGlyph for variant in made.MathGlyphVariantRecord}
+    sizes |= {part.glyph for part in made.GlyphAssembly.PartRecords}
+    width = metrics[name][0]
+    for other in sizes - {name}:
+        factor = width / metrics[other][0]
+        glyphs[other].coordinates.scale((factor, 1))
+        glyphs[other].coordinates.toInt()
+        glyphs[other].recalcBounds(glyphs)
+        metrics[other] = (width, glyphs[other].xMin)
+
+
 def _cut(font: Path, target: Path, characters: set[str]) -> None:
     """Write the WOFF2 of `font` with only `characters` and what setting them needs, stretchy parts too."""
     options = subset.Options(flavor="woff2", layout_features=["*"], desubroutinize=True, notdef_outline=True)
@@ -30,6 +50,8 @@ def _cut(font: Path, target: Path, characters: set[str]) -> None:
     cutter = subset.Subsetter(options)
     cutter.populate(unicodes=map(ord, characters))
     cutter.subset(face)
+    if "MATH" in face:
+        _even_roots(face)
     target.parent.mkdir(parents=True, exist_ok=True)
     subset.save_font(face, str(target), options)
 

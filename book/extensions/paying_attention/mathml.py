@@ -4,7 +4,9 @@ KaTeX (in an embedded JavaScript engine, a few milliseconds an equation) parses 
 the MathML in the font that `assets` cuts down to the characters in use. KaTeX spaces its own HTML and
 leaves MathML to the browser, and browsers follow MathML Core, which is smaller than MathML. So here
 letters become the Unicode characters of their alphabet (`mathvariant` is gone from Core), a minus after
-an operator is made a sign, and function names get TeX's thin spaces. `book.css` aligns columns.
+an operator is made a sign, function names get TeX's thin spaces, and spaces less than nothing go:
+KaTeX marks them by an invisible separator, and browsers would set them as spaces. `book.css` aligns
+columns.
 """
 
 import functools
@@ -39,6 +41,7 @@ EARLIER = {
     "fraktur": dict(zip("CHIRZ", "ℭℌℑℜℨ", strict=True)),
 }
 STRETCHING = {"∥": "‖", "∣": "|"}  # KaTeX's fences, as the operators that browsers stretch
+NEGATIVE = "\N{INVISIBLE SEPARATOR}"  # after a space: this much less, where browsers can only add
 APPLY = "\N{FUNCTION APPLICATION}"  # stands after a function's name
 OPENING, CLOSING = ("(", "[", "{", "⟨", "|", "‖"), (")", "]", "}", "⟩", "|", "‖", "!")
 log = logging.getLogger(__name__)
@@ -87,6 +90,8 @@ def _opens(element: ElementTree.Element) -> bool:
 
 def _space(row: ElementTree.Element) -> None:
     """TeX's spacing of signs and function names, which MathML leaves to its author."""
+    for child in [child for child in row if (child.text or "").endswith(NEGATIVE)]:
+        row.remove(child)
     blank = [child for child in row if _tag(child) == "mspace" or (child.text or "").isspace()]
     children = [child for child in row if child not in blank]
     for before, child, after in zip([None, *children], children, [*children[1:], None], strict=False):
