@@ -40,12 +40,18 @@ def _gumbel_inputs(rng: np.random.Generator) -> dict:
 # Special cases: from a variant's inputs, its own arguments and the other variant's.
 
 
+def _ahead(a: dict, lead: float) -> dict:
+    """The queries times a number, so that every query's best score leads by `lead` or more."""
+    scores = np.sort(a["query"] @ a["key"].mT / np.sqrt(a["query"].shape[-1]), axis=-1)
+    return a | {"query": a["query"] * lead / (scores[..., -1] - scores[..., -2]).min()}
+
+
 def _cold(a: dict) -> tuple[dict, dict]:
-    return a, a | {"query": a["query"] * 1e6}
+    return a, _ahead(a, 1e3)  # e^-1000 is 0
 
 
 def _apart(a: dict) -> tuple[dict, dict]:
-    return a | {"query": a["query"] * 1e3}, a
+    return _ahead(a, 2.0), a
 
 
 def _one_key(a: dict) -> tuple[dict, dict]:
