@@ -43,9 +43,8 @@ class KVCache:
         self.window, self.sinks = window, sinks
         self.length = 0  # tokens appended so far, forgotten ones included
         self._kept_from = 0  # of the tokens after the sinks, the first that is still held
-        self._places = torch.full(
-            (0,), -1
-        )  # of the token in each slot; -1: free. On the CPU, with no waiting
+        # Of the token in each slot; -1: free. Kept on the CPU, where looking at it waits for nothing.
+        self._places = torch.full((0,), -1)
         self._key = self._value = None
 
     @property
@@ -105,6 +104,8 @@ class KVCache:
         if self._key is None:
             raise ValueError("`rows` must name sequences of the cache; it is empty. Call `append` first.")
         check_rows(rows, len(self._key))
+        if list(rows) == list(range(len(self._key))):
+            return
         self._key, self._value = (x[list(rows)] for x in (self._key, self._value))
 
     def _forget(self) -> None:

@@ -70,33 +70,41 @@ def _continue(
     generator: torch.Generator | None,
     memories: list[KVCache | PagedBatch] | None,
 ) -> list[Generated]:
-    texts, logits = [list(prompt) for prompt in prompts], [[] for _ in prompts]
-    going = list(range(len(prompts)))  # the prompt of each row of the batch
+    texts = [_Text(prompt) for prompt in prompts]
+    going = [text for text in texts if not text.ended(new, end)]  # row by row of the batch
     read = 0  # tokens of each text that the caches hold
-    while going and new > 0:
-        seen = min(len(texts[b]) for b in going)
-        tokens = torch.tensor([texts[b][read:seen] for b in going], device=model.embed.weight.device)
-        after = model(tokens, memories).logits[:, -1]  # (rows, vocabulary)
-        choosing = [row for row, b in enumerate(going) if len(texts[b]) == seen]
-        for row, token in zip(choosing, choose(after[choosing], temperature, generator), strict=True):
-            texts[going[row]].append(int(token))
-            logits[going[row]].append(after[row])
-        read = 0 if memories is None else seen
+    while going:
+        seen = min(len(text.tokens) for text in going)
+        tokens = torch.tensor([text.tokens[read:seen] for text in going], device=model.embed.weight.device)
+        logits = model(tokens, memories).logits[:, -1].clone()  # a view would hold those of all positions
+        choosing = [row for row, text in enumerate(going) if len(text.tokens) == seen]
+        chosen = choose(logits[choosing], temperature, generator).tolist()
+        for row, token in zip(choosing, chosen, strict=True):
+            going[row].tokens.append(token)
+            going[row].logits.append(logits[row])
 
-        rows = [
-            row
-            for row, b in enumerate(going)
-            if len(logits[b]) < new and (row not in choosing or texts[b][-1] != end)
-        ]
-        if len(rows) < len(going):
-            going = [going[row] for row in rows]
-            for memory in memories or []:
-                memory.select(rows)
+        read = 0 if memories is None else seen
+        rows = [row for row, text in enumerate(going) if not text.ended(new, end)]
+        going = [going[row] for row in rows]
+        for memory in memories or []:
+            memory.select(rows)
     none = model.embed.weight.new_empty(0, model.vocabulary)
     return [
-        Generated(text[len(prompt) :], torch.stack(steps) if steps else none)
-        for text, prompt, steps in zip(texts, prompts, logits, strict=True)
+        Generated(text.tokens[text.prompt :], torch.stack(text.logits) if text.logits else none)
+        for text in texts
     ]
+
+
+class _Text:
+    """A prompt and what follows it so far."""
+
+    def __init__(self, prompt: Sequence[int]):
+        self.tokens, self.prompt = list(prompt), len(prompt)
+        self.logits: list[Tensor] = []  # of the new tokens
+
+    def ended(self, new: int, end: int | None) -> bool:
+        """Whether there are `new` tokens, or the last one is `end` and not a part of the prompt."""
+        return len(self.logits) == new or (len(self.logits) > 0 and self.tokens[-1] == end)
 
 
 def choose(

@@ -40,9 +40,8 @@ def head_exchange_attention(
             )
     ring.check_alike(query, key, value, causal)
 
-    query, key, value = (
-        _Exchange.apply(x, ring, -3, -2) for x in (query, key, value)
-    )  # (.., heads/p, pn, d)
+    # (*batch, heads, n, d) to (*batch, heads/p, pn, d)
+    query, key, value = (_Exchange.apply(x, ring, -3, -2) for x in (query, key, value))
     repeats = query.shape[-3] // key.shape[-3]
     key, value = (head_axis.repeat_groups(x, repeats) for x in (key, value))
     mask = None

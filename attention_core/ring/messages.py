@@ -1,7 +1,8 @@
 """Messages between the ranks: posted before work that needs them not, awaited after it, never for ever."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from numbers import Real
 from typing import NamedTuple
@@ -51,13 +52,13 @@ class Ring:
         ]
         if not operations:
             return lambda: None
-        with _Explained(self):
+        with self._explained():
             works = dist.batch_isend_irecv(operations)
         # On NCCL a wait is queued on the GPU's stream; with a time limit it would stop the host instead.
         limit = () if operations[0].tensor.is_cuda else (timedelta(seconds=self.timeout),)
 
         def wait() -> None:
-            with _Explained(self):
+            with self._explained():
                 for work in works:
                     work.wait(*limit)
             operations.clear()  # until here what is being sent must not be freed
@@ -78,6 +79,18 @@ class Ring:
 
         return result
 
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say which ranks did not answer, in place of a line from the depths of a transport."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"rank {self.rank} of {self.ranks} waited for the others in vain, for {self.timeout:g} s at "
+                "most: one has died, or has not made the same call. Its own output tells why; start all "
+                f"ranks again. A call that may take longer has `timeout=`. ({error})"
+            ) from error
+
     def check_alike(self, query: Tensor, key: Tensor, value: Tensor, *settings: int) -> None:
         """Require that all ranks call with the same shapes, dtype and settings: else they would misread."""
         facts = [DTYPES.index(query.dtype), *settings, *query.shape, *key.shape, *value.shape]
@@ -92,25 +105,6 @@ class Ring:
                     f"where shapes are {tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}. "
                     "Pad the sequence to a multiple of the ranks, and `shard` it."
                 )
-
-
-class _Explained:
-    """Say which ranks did not answer, in place of a line from the depths of a transport."""
-
-    def __init__(self, ring: Ring):
-        self.ring = ring
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind, error, trace) -> None:
-        if isinstance(error, RuntimeError):
-            ring = self.ring
-            raise RuntimeError(
-                f"rank {ring.rank} of {ring.ranks} waited for the others in vain, for {ring.timeout:g} s at "
-                "most: one has died, or has not made the same call. Its own output tells why; start all "
-                f"ranks again. A call that may take longer has `timeout=`. ({error})"
-            ) from error
 
 
 class Reorder(torch.autograd.Function):

@@ -93,8 +93,7 @@ class _Rotation(torch.autograd.Function):
     def backward(ctx, grad_output: Tensor, grad_lse: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, output, lse = ctx.saved_tensors
         plan, ring = ctx.plan, ctx.ring
-        grad_output = grad_output.to(output.dtype).masked_fill(output.isnan(), 0.0)  # none passes a bad row
-        rows_of = (query, output, lse, grad_output, grad_lse.masked_fill(lse.isnan(), 0.0))
+        rows_of = (query, output, lse, grad_output.to(output.dtype), grad_lse)
         grad_query = torch.zeros_like(query, dtype=output.dtype)
         block = (key.contiguous(), value.contiguous())
         home = None
@@ -143,6 +142,8 @@ def _gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of a tile's query, key and value: it is attended once more, and `merge` differentiated."""
     query, output, lse, grad_output, grad_lse = own
+    grad_output = grad_output.masked_fill(output.isnan(), 0.0)  # no gradient passes a bad row
+    grad_lse = grad_lse.masked_fill(lse.isnan(), 0.0)
     with torch.enable_grad():
         leaves = [x.detach().requires_grad_() for x in (query, *block)]
         part = _attend(*leaves, first, plan)
