@@ -173,10 +173,14 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def how(repeats: int, quick: bool) -> dict:
+def revision() -> str:
     git = subprocess.run(
         ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
+    return git.stdout.strip() or "unknown"
+
+
+def how(repeats: int, quick: bool) -> dict:
     return {
         "setting": f"forward, float32, batch 1, {HEADS} heads of width {WIDTH}, one thread",
         "time": f"process CPU time, median of {repeats} repeats, families taking turns",
@@ -188,7 +192,7 @@ def how(repeats: int, quick: bool) -> dict:
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "commit": git.stdout.strip() or "unknown",
+        "commit": revision(),
         "date": datetime.date.today().isoformat(),
     }
 

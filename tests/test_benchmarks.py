@@ -13,10 +13,12 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
+import ring_memory  # noqa: E402
 import variant_families  # noqa: E402
 import variants  # noqa: E402
 
 RESULTS = json.loads(variants.RESULT.read_text(encoding="utf-8"))
+RING = json.loads(ring_memory.RESULT.read_text(encoding="utf-8"))
 
 
 # -- the committed results ---------------------------------------------------------------------------------
@@ -44,15 +46,16 @@ def test_exponents_and_ratios_follow_from_the_rows():
             assert RESULTS["summary"][name][what] == pytest.approx(numbers, rel=1e-9), (name, what)
 
 
-def test_the_results_name_hardware_versions_and_date_but_no_machine():
-    how = RESULTS["how"]
+@pytest.mark.parametrize("module", [variants, ring_memory], ids=lambda module: module.__name__)
+def test_the_results_name_hardware_versions_and_date_but_no_machine(module):
+    text = module.RESULT.read_text(encoding="utf-8")
+    how = json.loads(text)["how"]
     assert how["processor"]
     assert how["cores"] >= how["threads"] == 1
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", how["torch"])
     assert re.fullmatch(r"3\.\d+\.\d+", how["python"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", how["date"])
     assert re.fullmatch(r"[0-9a-f]{7,40}", how["commit"])
-    text = variants.RESULT.read_text(encoding="utf-8")
     for private in (platform.node(), str(Path.home()), str(ROOT)):
         assert private not in text
 
@@ -164,3 +167,31 @@ def test_a_quick_run_writes_a_file_that_says_it_was_one(tmp_path):
     assert set(written["families"]) == {"sdpa", "linear"}
     assert {row["n"] for row in written["rows"]} == set(variants.QUICK)
     assert all(row["seconds"] == statistics.median(row["repeats"]) for row in written["rows"])
+
+
+# -- the ring's memory -------------------------------------------------------------------------------------
+
+
+def test_what_the_ring_holds_is_summed_up_from_its_rows():
+    assert ring_memory.summary(RING["rows"]) == RING["summary"]
+    assert {(row["ranks"], row["rank"]) for row in RING["rows"]} == {
+        (0, 0),
+        *((ranks, rank) for ranks in (1, 2, 4, 8) for rank in range(ranks)),
+    }
+
+
+def test_a_rank_of_the_ring_holds_little_more_than_half_of_what_it_did_among_half_as_many():
+    assert RING["summary"]["8"]["to_before"] < 0.6
+    assert RING["summary"]["8"]["held_bytes"] < RING["summary"]["0"]["held_bytes"] / 8
+
+
+def test_a_small_ring_is_measured_and_written(tmp_path):
+    target = tmp_path / "ring.json"
+    command = [sys.executable, "benchmarks/ring_memory.py", "--positions", "64", "--ranks", "2"]
+    run = subprocess.run(
+        [*command, "--output", str(target)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    written = json.loads(target.read_text())
+    assert [(row["ranks"], row["rank"]) for row in written["rows"]] == [(0, 0), (2, 0), (2, 1)]
+    assert written["rows"][1]["input_bytes"] == 3 * 4 * 32 * 64 * 4  # three inputs, heads, positions, width
+    assert "in one piece" in run.stdout

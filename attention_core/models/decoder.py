@@ -104,8 +104,8 @@ class Decoder(nn.Module):
     width, layers, heads, kv_heads
         Features of a token, layers, and heads in each; `kv_heads` divides `heads`, which divides `width`.
     hidden
-        Features inside each layer's gated part; 8/3 of `width` if not given, which gives its three matrices
-        the parameters of the two of the original, four times as wide as `width`.
+        Features inside each layer's gated part; 8/3 of `width` if not given, so that its three matrices have
+        as many parameters as two of 4 `width`, the usual feed-forward part.
     window, sinks
         What a query sees, as of a `KVCache`: the last `window` tokens, itself included, and the `sinks`
         first. No parameter depends on them, so a model trained without may be given them afterwards.

@@ -3,6 +3,7 @@
 import os
 import time
 from datetime import timedelta
+from itertools import product
 
 import torch
 import torch.distributed as dist
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from attention_core import masks, pipeline
 from attention_core.ring import head_exchange_attention, ring_attention, shard
-from attention_core.ring.orders import Plan
+from attention_core.ring.orders import ORDERS, Plan
 
+FUNCTIONS = {"ring": ring_attention, "head exchange": head_exchange_attention}
 POSITIONS, HEADS, WIDTH = 1024, 4, 32  # of the whole sequence
 
 
@@ -24,46 +26,63 @@ def main() -> None:
     if POSITIONS % ranks or HEADS % ranks:
         raise SystemExit(f"{POSITIONS} positions and {HEADS} heads do not divide among {ranks} ranks.")
     try:
-        reports = [None] * ranks
-        dist.all_gather_object(reports, report(rank, ranks))
+        found = [None] * ranks
+        dist.all_gather_object(found, report(rank, ranks))
         if rank == 0:
-            print(headline(ranks), *reports, sep="\n", flush=True)
+            print(page(found), flush=True)
     finally:
         dist.destroy_process_group()
 
 
-def headline(ranks: int) -> str:
-    return (
-        f"Causal attention: {ranks} ranks, {POSITIONS} positions, {HEADS} heads of width {WIDTH}, float64.\n"
-        "Differences from attention in one piece, of the output and of the largest gradient."
-    )
-
-
-def report(rank: int, ranks: int) -> str:
+def report(rank: int, ranks: int) -> dict:
     """What one rank holds, computes and finds."""
     torch.manual_seed(0)  # every rank draws the whole sequence, to compare; it would not where it matters
     whole = [torch.randn(HEADS, POSITIONS, WIDTH, dtype=torch.float64) for _ in range(4)]
     expected = answer(pipeline.attend, *whole, mask=masks.causal(POSITIONS))
-    lines = []
-    for name, function in (("ring", ring_attention), ("head exchange", head_exchange_attention)):
+    errors, seconds = {}, {}
+    for name, function in FUNCTIONS.items():
         began = time.perf_counter()
         got = answer(function, *(shard(x, rank, ranks) for x in whole), causal=True, timeout=60.0)
-        seconds = time.perf_counter() - began
-        errors = [(x - shard(y, rank, ranks)).abs().max().item() for x, y in zip(got, expected, strict=True)]
-        lines.append(f"  {name}: {errors[0]:.1e}, {max(errors[1:]):.1e} in {seconds:.2f} s")
+        seconds[name] = time.perf_counter() - began
+        pairs = zip(got, (shard(x, rank, ranks) for x in expected), strict=True)
+        errors[name] = [(x - y).abs().max().item() for x, y in pairs]
     part = POSITIONS // ranks
-    scores = {
-        order: Plan(rank, ranks, part, part, causal=True, order=order).work()
-        for order in ("contiguous", "zigzag")
-    }
+    plans = {order: Plan(rank, ranks, part, part, causal=True, order=order) for order in ORDERS}
+    scores = {order: plan.work() for order, plan in plans.items()}
+    return {"errors": errors, "seconds": seconds, "scores": scores}
+
+
+def page(found: list[dict]) -> str:
+    """The ranks' reports as two tables."""
+    ranks, part = len(found), POSITIONS // len(found)
+    lines = [
+        f"A sequence of {POSITIONS} positions on {ranks} ranks, {part} on each: causal attention, "
+        f"{HEADS} heads of width {WIDTH}, float64.",
+        "",
+        "Largest difference from attention in one piece",
+        f"{'':16}{'rank':>4}{'output':>11}{'d query':>11}{'d key':>11}{'d value':>11}{'seconds':>11}",
+    ]
+    for name, rank in product(FUNCTIONS, range(ranks)):
+        errors = "".join(f"{error:11.1e}" for error in found[rank]["errors"][name])
+        lines.append(f"{name:16}{rank:>4}{errors}{found[rank]['seconds'][name]:11.2f}")
     held = 2 * HEADS * part * WIDTH * 8
-    return "\n".join(
-        [
-            f"rank {rank}: keys and values of {part} positions, {held / 2**20:.2f} MiB; scores a head: "
-            f"{scores['zigzag']} in zigzag order, {scores['contiguous']} in contiguous",
-            *lines,
-        ]
-    )
+    whole = HEADS * POSITIONS**2 * 8
+    lines += [
+        "",
+        "Scores that each computes, holding one contiguous part or an early and a late one (zigzag, as the "
+        "ring deals them)",
+        f"{'':16}{'rank':>4}" + "".join(f"{order:>12}" for order in ORDERS),
+    ]
+    for rank in range(ranks):
+        counts = "".join(f"{HEADS * found[rank]['scores'][order]:12}" for order in ORDERS)
+        lines.append(f"{'':16}{rank:>4}{counts}")
+    lines += [
+        "",
+        f"Keys and values of a rank take {held / 2**20:.2f} MiB; all scores at once would take "
+        f"{whole / 2**20:.0f} MiB.",
+        "What a rank holds in all is measured by `python benchmarks/ring_memory.py`.",
+    ]
+    return "\n".join(lines)
 
 
 def answer(function, query: Tensor, key: Tensor, value: Tensor, weight: Tensor, **options) -> list[Tensor]:
