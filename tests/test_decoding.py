@@ -252,11 +252,11 @@ def test_selected_sequences_answer_as_before_and_go_their_own_ways():
     cache = KVCache(window=4, sinks=1)
     cache.append(k, v)
     before = cache.attend(q)
-    rows = [2, 0, 2]
+    rows = [1, 2, 2]
     cache.select(rows)
     assert_same(cache.attend(q[rows]), Attended(*(x[rows] for x in before)))
     cache.append(*(x[:, :, :1] for x in (k, v)))
-    assert (cache.attend(q[rows]).output[0] != cache.attend(q[rows]).output[2]).any()
+    assert (cache.attend(q[rows]).output[1] != cache.attend(q[rows]).output[2]).any()
 
 
 # Pages
@@ -562,6 +562,7 @@ MISTAKES = {
     "`sequences` [0, 2] one length [0, 6] `fork`": lambda: PagedBatch(
         (c := paged_batch(2, m=6).cache), [0, c.open()]
     ),
+    "`sequences` list int": lambda: PagedBatch((c := paged_cache()), c.open()),
     "`sequence` open 7 `open`": lambda: PagedBatch(paged_cache(), [7]),
     "`key` and `value` 3 sequences (2, 2, 9, 4) `select`": lambda: paged_batch(3).append(K, V),
     "`key` and `value` 3 sequences (2, 9, 4)": lambda: paged_batch(3).append(K[0], V[0]),

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from attention_core import scores
 from attention_core.decoding.cache import check_rows
-from attention_core.decoding.paged import PagedKVCache
+from attention_core.decoding.paged import PagedKVCache, check_numbers
 from attention_core.pipeline import Attended
 
 
@@ -25,6 +25,7 @@ class PagedBatch:
     """
 
     def __init__(self, cache: PagedKVCache, sequences: Sequence[int]):
+        check_numbers(sequences)
         lengths = {cache.length(sequence) for sequence in sequences}
         if len(lengths) > 1 or len(set(sequences)) < len(sequences):
             raise ValueError(

@@ -201,11 +201,7 @@ class PagedKVCache:
         return self._tables[sequence][-1:] if partly else []
 
     def _check_batch(self, query: Tensor, sequences: Sequence[int]) -> None:
-        if not isinstance(sequences, Sequence):
-            raise TypeError(
-                f"`sequences` must be a list of numbers; got {type(sequences).__name__}. "
-                "One is a list of one."
-            )
+        check_numbers(sequences)
         scores.check_sequences(query=query)
         if len(query) != len(sequences):
             raise ValueError(
@@ -235,6 +231,14 @@ class PagedKVCache:
                     f"got {x.dtype} on {x.device}. Use `{name}.to(...)`, or build the cache with "
                     f"`dtype={x.dtype}`."
                 )
+
+
+def check_numbers(sequences: Sequence[int]) -> None:
+    """Require a list of sequences' numbers; which of them are open, the cache knows."""
+    if not isinstance(sequences, Sequence):
+        raise TypeError(
+            f"`sequences` must be a list of numbers; got {type(sequences).__name__}. One is a list of one."
+        )
 
 
 def _gather(pages: Tensor, columns: Tensor) -> Tensor:
