@@ -32,7 +32,7 @@ from attention_core.ring import orders, ring_attention, shard
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "ring_memory.json"
-HEADS, WIDTH, TILE = 4, 64, 32
+HEADS, WIDTH, TILE = 4, 64, 128
 
 
 def gradients(function, *inputs: torch.Tensor, **options) -> list[torch.Tensor]:

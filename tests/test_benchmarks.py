@@ -180,9 +180,11 @@ def test_what_the_ring_holds_is_summed_up_from_its_rows():
     }
 
 
-def test_a_rank_of_the_ring_holds_little_more_than_half_of_what_it_did_among_half_as_many():
-    assert RING["summary"]["8"]["to_before"] < 0.6
-    assert RING["summary"]["8"]["held_bytes"] < RING["summary"]["0"]["held_bytes"] / 8
+def test_twice_the_ranks_hold_half_each_and_the_scratch_of_one_tile():
+    for ranks in ("4", "8"):
+        assert 0.5 < RING["summary"][ranks]["to_before"] < 0.66
+    assert RING["summary"]["8"]["held_bytes"] < RING["summary"]["1"]["held_bytes"] / 2
+    assert RING["summary"]["8"]["held_bytes"] < RING["summary"]["0"]["held_bytes"] / 40
 
 
 def test_a_small_ring_is_measured_and_written(tmp_path):

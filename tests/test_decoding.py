@@ -475,6 +475,7 @@ def test_pages_needed_are_the_pages_then_taken(copies, outside, m, new):
     _, k, v = sequences(m=new, batch=copies)
     writers.append(k, v)
     assert before - own.cache.free_pages == needed
+    assert [len(own.cache.table(sequence)) for sequence in writers.sequences] == [-(-(m + new) // 4)] * copies
 
 
 @pytest.mark.usefixtures("unchecked")
