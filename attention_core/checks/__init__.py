@@ -124,7 +124,8 @@ def _examine(exercise: Exercise, function: Callable) -> Result:
         try:
             answer = function(*case.values())
         except Exception as error:  # whatever the reader's code raises is a finding, not our failure
-            return _failed(exercise, f"it raised {type(error).__name__} on {_describe(before)}: {error}")
+            raised = f"it raised {type(error).__name__} on {_describe(before)}: {error}"
+            return _failed(exercise, _known_until_now(exercise, attempts, before) or raised)
         attempts.append(Attempt(before, case, answer, exercise.reference(*spare.values())))
     if all(attempt.answer is None for attempt in attempts):
         return Result(exercise.name, "not started", f"· {exercise.name}: not started (it returns None).")
@@ -133,6 +134,25 @@ def _examine(exercise: Exercise, function: Callable) -> Result:
             if said := complaint(attempt):
                 return _failed(exercise, f"{said} Input: {_describe(attempt.before)}.")
     return _judge_values(exercise, attempts)
+
+
+def _known_until_now(exercise: Exercise, attempts: list[Attempt], before: Case) -> str | None:
+    """What to say of answers that were a mutant's as far as they went, where it cannot go on either."""
+    usable = all(_is_plain(attempt.answer) for attempt in attempts)
+    if not usable or all(_same(a.answer, a.expected, exercise.tolerance) for a in attempts):
+        return None
+    for mutant in exercise.mutants.values():
+        if _equals_mutant(mutant, attempts) and _raises(mutant.function, before):
+            return mutant.says
+    return None
+
+
+def _raises(function: Callable, case: Case) -> bool:
+    try:
+        function(*(_copy(value) for value in case.values()))
+    except Exception:
+        return True
+    return False
 
 
 def _judge_values(exercise: Exercise, attempts: list[Attempt]) -> Result:
@@ -187,9 +207,13 @@ def _changed(attempt: Attempt) -> str | None:
     return None
 
 
+def _is_plain(answer: Any) -> bool:
+    return isinstance(answer, Tensor) and answer.layout == torch.strided and answer.device.type == "cpu"
+
+
 def _not_tensor(attempt: Attempt) -> str | None:
     answer = attempt.answer
-    if isinstance(answer, Tensor) and answer.layout == torch.strided and answer.device.type == "cpu":
+    if _is_plain(answer):
         return None
     if isinstance(answer, Tensor):
         kind = f"{answer.device.type}, {str(answer.layout).removeprefix('torch.')}"
@@ -202,7 +226,7 @@ def _not_tensor(attempt: Attempt) -> str | None:
 
 def _not_finite(attempt: Attempt) -> str | None:
     wrong = ~torch.isfinite(attempt.answer) & torch.isfinite(attempt.expected).all()
-    if not wrong.any():
+    if not wrong.any() or attempt.expected.dtype == torch.bool:  # then its dtype is the finding
         return None
     kind = "NaN" if torch.isnan(attempt.answer).any() else "infinity"
     emptied = any(
@@ -231,7 +255,8 @@ def _wrong_dtype(attempt: Attempt) -> str | None:
     got, want = attempt.answer.dtype, attempt.expected.dtype
     if got == want:
         return None
-    return f"the answer has dtype {got}; expected {want}. torch.tensor(..., dtype=...) and .double() set it."
+    hint = "compare with <= or ==, or add .bool()." if want == torch.bool else "add .double()."
+    return f"the answer has dtype {got}; expected {want}: {hint}"
 
 
 def _wrong_sums(attempt: Attempt) -> str | None:

@@ -20,9 +20,14 @@ def _scaled_cases(generator: torch.Generator) -> list[Case]:
         {
             "query": size * _normal(generator, n, d),
             "key": size * _normal(generator, m, d),
-            "value": _normal(generator, m, d),
+            "value": _normal(generator, m, dv),
         }
-        for n, m, d, size in ((1, 3, 2, 1.0), (2, 5, 4, 1.0), (4, 2, 3, 1.0), (3, 4, 2, 30.0))
+        for n, m, d, dv, size in (
+            (1, 3, 2, 2, 1.0),
+            (2, 5, 4, 4, 1.0),
+            (4, 2, 3, 5, 1.0),  # another width for the values, after two where they can be mistaken
+            (3, 4, 2, 3, 100.0),  # rows so far apart that each needs its own maximum taken away
+        )
     ]
 
 
@@ -37,6 +42,12 @@ def _scaled_in_place(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 def _scaled_overflow(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     exponentials = torch.exp(query @ key.mT / sqrt(query.shape[-1]))
+    return exponentials / exponentials.sum(-1, keepdim=True) @ value
+
+
+def _scaled_one_maximum(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    row_scores = query @ key.mT / sqrt(query.shape[-1])
+    exponentials = torch.exp(row_scores - row_scores.max())
     return exponentials / exponentials.sum(-1, keepdim=True) @ value
 
 
@@ -57,6 +68,22 @@ SCALED = Exercise(
             lambda query, key, value: _weigh(query, key, sqrt(key.shape[-2])) @ value,
             "divided by the root of the number of keys: d is the width, the last axis of the queries.",
         ),
+        "number of queries": Mutant(
+            lambda query, key, value: _weigh(query, key, sqrt(query.shape[-2])) @ value,
+            "divided by the root of the number of queries: d is the width, the last axis of the queries.",
+        ),
+        "width of the values": Mutant(
+            lambda query, key, value: _weigh(query, key, sqrt(value.shape[-1])) @ value,
+            "divided by the root of the values' width: the scores are sums over the queries' width.",
+        ),
+        "multiplied": Mutant(
+            lambda query, key, value: _weigh(query, key, 1 / sqrt(query.shape[-1])) @ value,
+            "multiplied by the square root of d: divide, so that wide vectors do not score higher.",
+        ),
+        "softmax twice": Mutant(
+            lambda query, key, value: torch.softmax(_weigh(query, key, sqrt(query.shape[-1])), -1) @ value,
+            "the softmax is taken twice: what comes out of the first one are the weights.",
+        ),
         "weights divided": Mutant(
             lambda query, key, value: _weigh(query, key, 1.0) @ value / sqrt(query.shape[-1]),
             "the division comes after the softmax: it belongs to the scores.",
@@ -74,6 +101,10 @@ SCALED = Exercise(
             "this copies the value of the best key: a softmax mixes all of them.",
         ),
         "overflow": Mutant(_scaled_overflow, "Subtract each row's maximum"),
+        "one maximum for all": Mutant(
+            _scaled_one_maximum,
+            "NaN in 67 % of entries: has exp overflowed? Subtract each row's maximum first.",
+        ),
         "in place": Mutant(_scaled_in_place, "modified in place"),
     },
 )
@@ -114,9 +145,21 @@ CAUSAL = Exercise(
             lambda n, m: torch.ones(n, m, dtype=torch.bool).triu(m - n),
             "this is the upper triangle: the past has the smaller positions, on the left.",
         ),
+        "shift reversed": Mutant(
+            lambda n, m: _triangle(n, m, n - m),
+            "the shift has the wrong sign: m - n keys came before the first query.",
+        ),
+        "never empty": Mutant(
+            lambda n, m: _triangle(n, m, max(m - n, 0)),
+            "right where n <= m; with more queries than keys the first ones come before every key.",
+        ),
         "numbers": Mutant(
             lambda n, m: _triangle(n, m, m - n).double(),
-            "float64; expected torch.bool",
+            "numbers in place of truth values, torch.float64; expected torch.bool: compare with <=.",
+        ),
+        "bias": Mutant(
+            lambda n, m: torch.zeros(n, m).masked_fill(~_triangle(n, m, m - n), -torch.inf),
+            "this is a bias, to be added to scores: a mask is boolean, True = may attend.",
         ),
     },
 )
@@ -165,6 +208,12 @@ def _self_in_place(x: Tensor, w_query: Tensor, w_key: Tensor, w_value: Tensor) -
     return answer
 
 
+def _self_hard(x: Tensor, w_query: Tensor, w_key: Tensor, w_value: Tensor) -> Tensor:
+    past = _triangle(len(x), len(x), 0)
+    best = _projected_scores(x, w_query, w_key).masked_fill(~past, -torch.inf).argmax(-1)
+    return (x @ w_value)[best]
+
+
 CAUSAL_SELF = Exercise(
     name="causal-self-attention",
     reference=_causal_self,
@@ -204,6 +253,21 @@ CAUSAL_SELF = Exercise(
                 x, w_query * sqrt(w_query.shape[-1] / x.shape[-1]), w_key, w_value
             ),
             "divided by the root of the tokens' width: d is the width after projection.",
+        ),
+        "divided by d": Mutant(
+            lambda x, w_query, w_key, w_value: _causal_self(
+                x, w_query / sqrt(w_query.shape[-1]), w_key, w_value
+            ),
+            "divided by d: it is the square root of d, the width of the queries.",
+        ),
+        "length of the text": Mutant(
+            lambda x, w_query, w_key, w_value: _causal_self(
+                x, w_query * sqrt(w_query.shape[-1] / len(x)), w_key, w_value
+            ),
+            "divided by the root of the number of tokens: d is the width after projection.",
+        ),
+        "hard max": Mutant(
+            _self_hard, "this copies the value of the best past token: a softmax mixes all of them."
         ),
         "roles swapped": Mutant(
             lambda x, w_query, w_key, w_value: _causal_self(x, w_key, w_query, w_value),
@@ -249,6 +313,10 @@ PACKED = Exercise(
         "later documents": Mutant(
             lambda ids: masks.causal(len(ids)) & (ids[:, None] >= ids[None, :]),
             "ids are compared by size: they are names, so compare them for equality.",
+        ),
+        "upside down": Mutant(
+            lambda ids: masks.document(ids) & masks.causal(len(ids)).mT,
+            "the triangle is upside down: each token sees itself and the rest of its document.",
         ),
         "inverted": Mutant(
             lambda ids: ~_packed(ids),
@@ -377,6 +445,16 @@ COSINE = Exercise(
                 gain * scores.dot(query, key) / (query.square().sum(-1)[:, None] * key.square().sum(-1))
             ),
             "divided by squared lengths: the root is missing.",
+        ),
+        "one length for all": Mutant(
+            lambda query, key, gain: gain * query / query.norm() @ (key / key.norm()).mT,
+            "one length for the whole matrix: each token's own vector, the last axis, gets length 1.",
+        ),
+        "sum of sizes": Mutant(
+            lambda query, key, gain: (
+                gain * query / query.abs().sum(-1, keepdim=True) @ (key / key.abs().sum(-1, keepdim=True)).mT
+            ),
+            "divided by the sum of absolute entries: the length is the root of the sum of squares.",
         ),
         "along the sequence": Mutant(
             lambda query, key, gain: gain * _unit(query, -2) @ _unit(key, -2).mT,
