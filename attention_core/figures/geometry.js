@@ -7,7 +7,7 @@ import { argmax, fixed, h, matrix, percent, picker, ramp, section, sentence, wat
 /** @typedef {{weights: number[], output: Point, sink: number}} State */
 
 const MODES = ["softmax", "hard", "sink"], EDGE = 3, REACH = 3.3, STEPS = 48, SLACK = 1e-9;
-const LEGEND = [["area", "hull of the values"], ["way", "way of the output as the query grows, from length 0 (dot) on"], ["drain", "drawn to 0 by the sink"]];
+const LEGEND = [["area", "hull of the values"], ["way", "way of the output as the query grows from 0"], ["drain", "pull of the sink"]];
 
 /** Attention of one query: the score is a dot product over sqrt(2), as the keys have two numbers.
  * @param {Point[]} keys @param {Point[]} values @param {Point} query @param {number} temperature @param {number} mode @returns {State} */

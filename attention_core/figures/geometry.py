@@ -17,8 +17,8 @@ LOW, HIGH = -4, 4  # exponents of two: temperature 1/16 to 16
 STEP = 0.05  # of the query's sliders
 LEGEND = (
     ("area", "hull of the values"),
-    ("way", "way of the output as the query grows, from length 0 (dot) on"),
-    ("drain", "drawn to 0 by the sink"),
+    ("way", "way of the output as the query grows from 0"),
+    ("drain", "pull of the sink"),
 )
 KEYS = ((2.5, -0.3), (2.0, 1.6), (0.6, 2.5), (-1.1, 1.9), (-2.4, 0.8), (0.5, 0.6))  # none looks down
 VALUES = ((2.6, 0.2), (2.6, 1.8), (0.8, 2.7), (-1.0, 2.6), (-1.8, 2.0), (1.3, 1.2))  # 0 is outside
@@ -73,8 +73,8 @@ class Geometry(base.Figure):
             raise ValueError(f"`normaliser` must be one of {', '.join(MODES)}; got {normaliser!r}")
         place = dict(min=-EDGE, max=EDGE, step=STEP)
         self.q_x, self.q_y = (
-            widgets.FloatSlider(value=x, description=f"Query, {way}", **place)
-            for x, way in zip(q, ("across", "up"), strict=True)
+            widgets.FloatSlider(value=x, description=f"Query, {axis}", **place)
+            for x, axis in zip(q, "xy", strict=True)
         )
         self.temperature = base.LogSlider(
             value=temperature, base=2, min=LOW, max=HIGH, step=0.25, description="Temperature",
