@@ -92,11 +92,11 @@ class Costs:
         title, ratios = self.families[name]["title"], self.ratios(name, other)
         first, last = min(ratios), max(ratios)
         ahead = self.ahead_from(name, other)
-        times = f"{tidy(ratios[last], 2)} times as long at {_length(last)}"
         if ahead is None:
-            return f"**{title}** takes {times}"
-        since = "is faster at every size" if ahead == first else f"is faster from {_length(ahead)} on"
-        return f"**{title}** {since} and takes {times}"
+            return f"**{title}** takes {tidy(ratios[last], 2)} times as long at {_length(last)}"
+        since = "at every size" if ahead == first else f"from {_length(ahead)} on"
+        times = f"{tidy(1 / ratios[last], 2)} times as fast at {_length(last)}"
+        return f"**{title}** is faster {since}, {times}"
 
     def ends(self) -> str:
         """Where families stopped, and why."""

@@ -43,8 +43,8 @@ def test_ahead_means_ahead_at_every_larger_size(costs):
 def test_sentences_follow_from_the_numbers(costs):
     said = costs.beside("sdpa", "fast", "late", "slow", "absent").replace("\u00a0", " ")
     assert said == (
-        "Beside SDPA: **FAST** is faster at every size and takes 0.5 times as long at n = 512; "
-        "**LATE** is faster from n = 256 on and takes 0.38 times as long at n = 512; "
+        "Beside SDPA: **FAST** is faster at every size, 2 times as fast at n = 512; "
+        "**LATE** is faster from n = 256 on, 2.7 times as fast at n = 512; "
         "**SLOW** takes 2.5 times as long at n = 512."
     )
 
