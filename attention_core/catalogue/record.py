@@ -14,7 +14,7 @@ LAWS = {
     "permutation_equivariance": "permuting all sequences permutes the output alike: f(PX) = P f(X)",
     "masked_keys_inert": "a key a row may not see cannot change that row or its gradients, even when NaN",
     "prefix_causality": "under a causal mask a row does not depend on what comes later",
-    "empty_rows": "a query that may attend to nothing gives 0, weights 0, lse -inf, finite gradients",
+    "empty_rows": "a query that may attend to nothing gives output 0, weights 0, lse −∞, finite gradients",
     "weights_sum_to_one": "weights are non-negative and sum to one over the allowed keys",
     "convex_hull": "the output lies between the smallest and the largest value in every coordinate",
     "batch_invariance": "a sequence gives the same alone as in a batch",

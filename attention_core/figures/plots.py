@@ -45,7 +45,8 @@ STYLE = (
     ".pa-static .panels{display:flex;flex-wrap:wrap;gap:1rem 2rem}"
     ".pa-static svg{display:block;width:100%;max-width:23rem;height:auto;flex:1 1 17rem;font-family:inherit;"
     "font-variant-numeric:tabular-nums}"
-    ".pa-static figcaption{font-size:.875rem;margin-top:.5rem;color:var(--ps-muted);text-align:start}"
+    ".pa-static figcaption{font-size:.875rem;font-weight:400;margin-top:.5rem;color:var(--ps-muted);"
+    "text-align:start}"
 )
 
 
