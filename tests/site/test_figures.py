@@ -55,7 +55,11 @@ def test_every_figure_is_live_on_every_page(pages, open_page):
     assert counted >= 3
 
 
-KEYS = {"range": ["ArrowLeft", "ArrowRight", "Home", "End"], "radio": ["ArrowRight"], "button": ["Enter"]}
+KEYS = {
+    "range": ["ArrowLeft", "ArrowRight", "Home", "End"],
+    "radio": ["Space", "ArrowRight"],
+    "button": ["Enter"],
+}
 REMEMBER = """view => {
     const look = () => (view.pictures ??= new Set()).add(JSON.stringify({...view.dataset}));
     look();
