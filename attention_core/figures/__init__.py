@@ -3,6 +3,7 @@
 from attention_core.figures import base
 from attention_core.figures.alignment_explorer import AlignmentExplorer, AlignmentView
 from attention_core.figures.base import Figure, Heading
+from attention_core.figures.flash_tiling import FlashTiling, FlashTilingView
 from attention_core.figures.geometry import Geometry, GeometryView
 from attention_core.figures.mask_editor import MaskEditor, MaskEditorView
 from attention_core.figures.permutation import Permutation, PermutationView
@@ -15,6 +16,7 @@ __all__ = [
     "FIGURES",
     "AlignmentExplorer",
     "Figure",
+    "FlashTiling",
     "Geometry",
     "MaskEditor",
     "Permutation",
@@ -28,7 +30,16 @@ __all__ = [
 
 FIGURES: dict[str, type[Figure]] = {
     figure.name: figure
-    for figure in (AlignmentExplorer, SoftToHard, WhySqrtD, Permutation, Geometry, MaskEditor, VariantTable)
+    for figure in (
+        AlignmentExplorer,
+        SoftToHard,
+        WhySqrtD,
+        Permutation,
+        Geometry,
+        MaskEditor,
+        VariantTable,
+        FlashTiling,
+    )
 }
 
 
@@ -52,5 +63,6 @@ def modules() -> list[str]:
             GeometryView,
             MaskEditorView,
             VariantTableView,
+            FlashTilingView,
         )
     ]

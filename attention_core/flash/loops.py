@@ -6,6 +6,7 @@ counted.
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +36,16 @@ class SlowMemory:
     def store(self, name: str, *index: int | slice, part: np.ndarray) -> None:
         self.arrays[name][index] = part
         self.stores += part.size
+
+
+class Met(NamedTuple):
+    """What `tiled` knows of a tile of queries once it has met a tile of keys."""
+
+    rows: slice
+    cols: slice
+    scores: np.ndarray  # (r, c), -inf where a pair may not attend
+    maximum: np.ndarray  # (r, 1), of the scores so far
+    total: np.ndarray  # (r, 1), of exp(score - maximum) so far
 
 
 def forward(
@@ -80,11 +91,13 @@ def tiled(
     scale: float,
     score_mod: Callable[..., Tensor] | None = None,
     tile: tuple[int, int] = _TILE,
+    watch: Callable[[Met], None] | None = None,
 ) -> None:
     r"""One head of attention with an n by m matrix nowhere: Dao (2023), algorithm 1.
 
     A tile of queries is loaded once, meets every tile of keys and values that it may see, and its output and
-    lse are stored once. Between tiles only the running maximum, sum and average stay in fast memory.
+    lse are stored once. Between tiles only the running maximum, sum and average stay in fast memory; `watch`
+    is shown them after each.
     """
     kv = h // (memory.arrays["query"].shape[1] // memory.arrays["key"].shape[1])
     rows, cols = visible.tile(*tile)
@@ -107,6 +120,8 @@ def tiled(
             total = total * correction + weights.sum(-1, keepdims=True)
             average = average * correction + weights @ values
             maximum = risen
+            if watch is not None:
+                watch(Met(tile_rows, tile_cols, scores, maximum, total))
         empty = total == 0
         total[empty] = 1  # whose average is 0 and whose maximum is -inf
         memory.store("output", b, h, tile_rows, part=average / total)
