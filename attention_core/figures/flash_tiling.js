@@ -4,7 +4,7 @@ import { fixed, h, picker, ramp, rove, section, sentence, watch } from "./kit.js
 
 /** @typedef {import("./kit.js").Model} Model */
 /** @typedef {{phase: number, r0: number, r1: number, c0: number, c1: number, loaded: number, stored: number, query: number, maximum: number[], total: number[]}} Step */
-/** @typedef {{first: number, count: number, statistics: number, difference: number, sram: Record<string, {bytes: number, over: boolean, said: string, parts: [string, number][], mark: number}>, whole: string, end: string[]}} Listed */
+/** @typedef {{first: number, count: number, statistics: number, bytes: number, difference: number, sram: Record<string, {bytes: number, over: boolean, said: string, parts: [string, number][], mark: number}>, whole: string, end: string[]}} Listed */
 /** @typedef {Listed & {steps: Step[]}} Run */
 /**
  * All that one picture shows.
@@ -13,16 +13,17 @@ import { fixed, h, picker, ramp, rove, section, sentence, watch } from "./kit.js
  * @property {number} tile @property {boolean} causal @property {number} query @property {number} n @property {number} m
  */
 
-const TILES = [8, 16, 32], LEVELS = 32; // shades of a cell
-const TILE = 0, SCORES = 1, SOFTMAX = 2, AVERAGE = 3; // phases: flash has the first, standard the other three
-const COARSE = 65535; // scores and weights travel as 16 bits
+// Shades of a cell.
+const TILES = [8, 16, 32], LEVELS = 32;
+// Phases: flash has the first, standard the other three.
+const TILE = 0, SCORES = 1, SOFTMAX = 2, AVERAGE = 3;
+// Scores and weights travel as 16 bits.
+const COARSE = 65535;
 
 /** @template T @param {number} length @param {(i: number) => T} of @returns {T[]} */
 const list = (length, of) => Array.from({ length }, (_, i) => of(i));
 /** @param {number} count */
 const kib = (count) => `${fixed(count / 1024, 1)}\u00a0KiB`;
-/** @param {Run} run */
-const whole = (run) => { const { loaded, stored } = run.steps[run.steps.length - 1]; return loaded + stored; };
 
 /** Running maximum and sum of a query after a step. @param {Step} step @param {number} query @returns {number[] | null} */
 const known = (step, query) => (step.maximum.length ? [step.maximum[query - step.r0], step.total[query - step.r0]] : null);
@@ -47,7 +48,7 @@ export function describe(scene, words) {
 }
 
 /** The step of `last` that is as far on as `step` was of `before`. @param {number} step @param {number} before @param {number} last */
-export const movedOn = (step, before, last) => Math.ceil((step * last) / before);
+export const movedOn = (step, before, last) => Math.max(1, Math.round((step * last) / before));
 
 /** Every tile or band, with what has become of it. @param {Scene} scene */
 export function boxes({ run, at, tile, n, m }) {
@@ -138,7 +139,8 @@ export default {
     /** @returns {Scene} */
     function scene() {
       const kernel = model.get("kernel"), run = runs[index(kernel)], at = Math.min(model.get("step"), run.steps.length) - 1, now = run.steps[at], pick = picks.pick;
-      const query = pick === null ? now.query : Math.min(now.r0 + Number(pick), now.r1 - 1); // a place in the tile, so that it moves on with the steps
+      // A place in the tile, so that it moves on with the steps.
+      const query = pick === null ? now.query : Math.min(now.r0 + Number(pick), now.r1 - 1);
       return { run, other: runs[index(1 - kernel)], at, tile: TILES[model.get("tile")], causal: model.get("causal"), query, n, m };
     }
     /** A path for each shade of these cells; the mask's pairs stay bare.
@@ -164,7 +166,8 @@ export default {
       const stored = all.filter((b) => b.state === "stored"), done = (/** @type {{r0: number}} */ b) => now.phase === AVERAGE || (now.phase === SOFTMAX && b.r0 < now.r0);
       bright.replaceChildren(...shades(all.filter((b) => b.state === "now"), () => now.phase > SCORES));
       faded.replaceChildren(...shades(stored, done));
-      under.setAttribute("d", [...faded.children].map((path) => path.getAttribute("d")).join("")); // so that no hatching shines through
+      // So that no hatching shines through.
+      under.setAttribute("d", [...faded.children].map((path) => path.getAttribute("d")).join(""));
       Object.assign(boxLine.style, placed(now, n, m));
       const inside = (/** @type {string} */ name, /** @type {number} */ x, /** @type {number} */ a, /** @type {number} */ b) => names.includes(name) && x >= a && x < b;
       for (const [el, name] of /** @type {[HTMLElement, string][]} */ ([[k, "K"], [v, "V"]])) strip(el, m, tile, (x) => inside(name, x, flash ? now.c0 : 0, flash ? now.c1 : m));
@@ -177,12 +180,12 @@ export default {
 
     /** What has moved, and what is in fast memory. @param {Scene} s */
     function drawMemory({ run, other, at }) {
-      const now = run.steps[at], { bytes, over, said, parts, mark } = run.sram[now.phase], most = Math.max(whole(run), whole(other));
+      const now = run.steps[at], { bytes, over, said, parts, mark } = run.sram[now.phase], most = Math.max(run.bytes, other.bytes);
       bars.forEach(({ el, parts, text }, i) => {
         const mine = i === Number(now.phase === TILE), its = mine ? run : other, seen = mine ? now : its.steps[its.steps.length - 1];
         el.classList.toggle("pa-subject", mine);
         [seen.loaded, seen.stored].forEach((bytes, k) => (parts[k].style.width = `${(100 * bytes) / most}%`));
-        parts[2].style.left = `${(100 * whole(its)) / most}%`;
+        parts[2].style.left = `${(100 * its.bytes) / most}%`;
         text.textContent = kib(seen.loaded + seen.stored);
       });
       moved[0].textContent = `loaded ${kib(now.loaded)}`;
@@ -213,7 +216,8 @@ export default {
         tiles[i].name.textContent = words.tiles[i];
         tiles[i].value.textContent = x === null ? "–" : fixed(x);
       });
-      plot.setAttribute("aria-label", `${made.length} scores so far`); // the rest is said in words below and above
+      // The rest is said in words below and above.
+      plot.setAttribute("aria-label", `${made.length} scores so far`);
       tag.textContent = String(query);
       tag.style.top = `${(100 * (query + 0.5)) / n}%`;
       Object.assign(queryLine.style, placed({ ...now, r0: query, r1: query + 1 }, n, m));

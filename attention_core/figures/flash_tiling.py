@@ -45,6 +45,13 @@ class FlashTilingView(base.View):
     steps = traitlets.Int(1).tag(sync=True)
 
 
+class Checkbox(widgets.Checkbox):
+    """Saved with its value: ipywidgets leaves `False` out, and its own front end then reads `undefined`."""
+
+    def get_state(self, key=None, drop_defaults=False):
+        return super().get_state(key)
+
+
 class FlashTiling(base.Figure):
     """The same attention by two schedules, one step of either at a time, and the bytes that each moves.
 
@@ -98,7 +105,7 @@ class FlashTiling(base.Figure):
         self.tile = widgets.ToggleButtons(
             options=[(str(t), t) for t in TILES], value=tile, description="Tile size"
         )
-        self.causal = widgets.Checkbox(value=bool(causal), description="causal mask", indent=False)
+        self.causal = Checkbox(value=bool(causal), description="causal mask", indent=False)
         last = len(self.run.steps)
         start = min(7, last) if step is None else step
         if start not in range(1, last + 1):
@@ -160,7 +167,7 @@ class FlashTiling(base.Figure):
             listed.append(
                 {
                     "first": len(rows), "count": len(run.steps), "statistics": sum(map(len, statistics)) // 2,
-                    "difference": scene.difference,
+                    "bytes": run.cost.bytes, "difference": scene.difference,
                     "whole": drawing.overall(scene), "end": drawing.ending(scene),
                     "sram": {phase: drawing.sram(run, phase, self.capacity) for phase in run.sram},
                 }
@@ -234,7 +241,7 @@ def difference(inputs: Inputs, run: Run, causal: bool) -> float:
 
 def moved_on(step: int, before: int, last: int) -> int:
     """The step of `last` that is as far on as `step` was of `before`."""
-    return -(-step * last // before)
+    return max(1, (2 * step * last + before) // (2 * before))
 
 
 # -- what readers pass in ----------------------------------------------------------------------------------
