@@ -3,11 +3,13 @@
 from attention_core.figures import base
 from attention_core.figures.alignment_explorer import AlignmentExplorer, AlignmentView
 from attention_core.figures.base import Figure, Heading
+from attention_core.figures.block_sparsity import BlockSparsity, BlockSparsityView
 from attention_core.figures.flash_tiling import FlashTiling, FlashTilingView
 from attention_core.figures.geometry import Geometry, GeometryView
 from attention_core.figures.mask_editor import MaskEditor, MaskEditorView
 from attention_core.figures.permutation import Permutation, PermutationView
 from attention_core.figures.quiz import STYLE, Quiz
+from attention_core.figures.roofline import Roofline, RooflineView
 from attention_core.figures.soft_to_hard import SoftToHard, SoftToHardView
 from attention_core.figures.variant_table import VariantTable, VariantTableView
 from attention_core.figures.why_sqrt_d import WhySqrtD, WhySqrtDView
@@ -15,12 +17,14 @@ from attention_core.figures.why_sqrt_d import WhySqrtD, WhySqrtDView
 __all__ = [
     "FIGURES",
     "AlignmentExplorer",
+    "BlockSparsity",
     "Figure",
     "FlashTiling",
     "Geometry",
     "MaskEditor",
     "Permutation",
     "Quiz",
+    "Roofline",
     "SoftToHard",
     "VariantTable",
     "WhySqrtD",
@@ -38,6 +42,8 @@ FIGURES: dict[str, type[Figure]] = {
         Geometry,
         MaskEditor,
         VariantTable,
+        BlockSparsity,
+        Roofline,
         FlashTiling,
     )
 }
@@ -63,6 +69,8 @@ def modules() -> list[str]:
             GeometryView,
             MaskEditorView,
             VariantTableView,
+            BlockSparsityView,
+            RooflineView,
             FlashTilingView,
         )
     ]
