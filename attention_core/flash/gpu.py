@@ -171,8 +171,8 @@ class _Problem:
             kernel[grid](*arguments, **constants, num_warps=tiles.warps, num_stages=tiles.stages)
 
 
-def tiles_for(name: str, dtype: torch.dtype, width: int) -> Tiles:
-    """The tiles of the kernel `name` for a dtype and the larger of the two widths."""
+def tiles_for(name: str, dtype: torch.dtype, width: int, capability: int = 90) -> Tiles:
+    """The tiles of the kernel `name` for a dtype, the larger of the two widths and a compute capability."""
     if INTERPRETED:
         return INTERPRETER_TILES
     table = SINGLE_TILES if dtype == torch.float32 else TILES[name]

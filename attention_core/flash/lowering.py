@@ -1,13 +1,16 @@
 """From a reader's `score_mod` in torch to the same function, and its derivative, in Triton.
 
 The function is run once on one number while torch writes down each operation; each is then written as a line
-of Triton. The derivative is the same trick played on `torch.func.grad` of it.
+of Triton, beside the reader's own. The derivative is the same trick played on `torch.func.vjp` of it.
 """
 
 import functools
 import inspect
 import linecache
+import os
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import NamedTuple, no_type_check
 
 import torch
@@ -15,8 +18,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 from torch._decomp import core_aten_decompositions
+from torch.fx import traceback
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
 
+_TORCH = os.path.dirname(torch.__file__) + os.sep
 _SIGNATURE = "score_mod(score, b, h, q_idx, kv_idx)"
 _ARGUMENTS = ("score", "b", "h", "q_idx", "kv_idx")
 _TEMPLATES = {
@@ -27,7 +33,11 @@ _TEMPLATES = {
     "neg": "(-{0})",
     "abs": "tl.abs({0})",
     "exp": "tl.exp({0})",
+    "exp2": "tl.exp2({0})",
     "log": "tl.log({0})",
+    "log2": "tl.log2({0})",
+    "floor": "tl.floor({0})",
+    "ceil": "tl.ceil({0})",
     "sqrt": "tl.sqrt({0})",
     "rsqrt": "(1.0 / tl.sqrt({0}))",
     "reciprocal": "(1.0 / {0})",
@@ -41,6 +51,8 @@ _TEMPLATES = {
     "minimum": "tl.minimum({0}, {1})",
     "remainder": "({0} - floor_divide({0}, {1}) * {1})",
     "floor_divide": "floor_divide({0}, {1})",
+    "remainder of floats": "({0} - tl.floor({0} / {1}) * {1})",
+    "floor_divide of floats": "tl.floor({0} / {1})",
     "lt": "({0} < {1})",
     "le": "({0} <= {1})",
     "gt": "({0} > {1})",
@@ -54,6 +66,7 @@ _TEMPLATES = {
     "logical_not": "({0} == 0)",
     "sign": "(tl.where({0} > 0, 1.0, 0.0) - tl.where({0} < 0, 1.0, 0.0))",
 }
+_OF_FLOATS = {"exp", "exp2", "log", "log2", "sqrt", "rsqrt", "sin", "cos", "sigmoid", "tanh"}
 _SAME = {"alias", "clone", "detach", "view", "expand", "lift_fresh_copy", "lift_fresh", "_unsafe_view"}
 _DTYPES = {
     torch.float32: "tl.float32",
@@ -117,30 +130,82 @@ def _lower(score_mod: Callable, _captured: tuple, device: torch.device) -> Score
         return pull_back(torch.ones_like(modified))[0]
 
     captured: list[Tensor] = []
-    functions = [
-        compiled(_source(_trace(function, device), captured)) for function in (score_mod, derivative)
-    ]
-    return ScoreMod(*functions, tuple(captured))
+    function = compiled(_source(_trace(score_mod, device), captured))
+    try:
+        return ScoreMod(function, compiled(_source(_trace(derivative, device), captured)), tuple(captured))
+    except ValueError as error:
+        code = getattr(score_mod, "__code__", None)
+        line = code and _quoted(code.co_filename, code.co_firstlineno)
+        raise ValueError(
+            f"The derivative of `score_mod`, unlike itself, cannot be had{_shown(line)} {error}"
+        ) from error
 
 
 def _trace(function: Callable, device: torch.device) -> torch.fx.GraphModule:
-    """The operations of the function on one score, as a graph."""
+    """The operations of the function on one score, as a graph; each knows the reader's line it came from."""
     score = torch.zeros(1, 1, device=device)
     places = [torch.zeros(1, 1, dtype=torch.int32, device=device) for _ in range(4)]
+
+    def followed(*arguments):
+        with _Lines():
+            return function(*arguments)
+
     try:
         result = function(score, *places)
-        pure = torch.func.functionalize(function)  # without operations in place
-        graph = make_fx(pure, decomposition_table=core_aten_decompositions())(score, *places)
+        pure = torch.func.functionalize(followed)  # without operations in place
+        with traceback.preserve_node_meta():
+            graph = make_fx(pure, decomposition_table=core_aten_decompositions())(score, *places)
     except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        if "tracing tensor" in reason:  # by `if`, `int()`, `.item()` and the like
+            reason = "it asks for a tensor's value, which only the running kernel knows"
         raise ValueError(
-            f"`score_mod` could not be followed on a tensor: {error}. It must be {_SIGNATURE} without `if` "
-            "on tensors (use `torch.where`) and without side effects."
+            f"`score_mod` could not be followed on a tensor: {reason}{_shown(_line_of(error))} It must be "
+            f"{_SIGNATURE} without `if` on tensors (use `torch.where`) and without side effects."
         ) from error
     if not isinstance(result, Tensor) or result.shape != score.shape:
         got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
         raise ValueError(f"`score_mod` must return one score for each it is given; got {got} for (1, 1).")
     graph.graph.eliminate_dead_code()
     return graph
+
+
+class _Lines(TorchFunctionMode):
+    """Has each operation remember which line of the reader's asked for it, through torch's own notes."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        traceback.set_stack_trace([_readers_line(sys._getframe(1)) or " "])  # " ": none, and not the last one
+        return func(*args, **(kwargs or {}))
+
+
+def _readers_line(frame: FrameType | None) -> str:
+    """File, number and text of the innermost line that is neither torch's nor this module's."""
+    while frame is not None and frame.f_code.co_filename.startswith(_TORCH):
+        frame = frame.f_back
+    if frame is None or frame.f_code.co_filename == __file__:
+        return ""
+    return _quoted(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _line_of(error: BaseException) -> str:
+    """The reader's innermost line on the way to an error."""
+    found, step = "", error.__traceback__
+    while step is not None:
+        file = step.tb_frame.f_code.co_filename
+        if file != __file__ and not file.startswith(_TORCH):
+            found = _quoted(file, step.tb_lineno)
+        step = step.tb_next
+    return found
+
+
+def _quoted(file: str, number: int) -> str:
+    text = linecache.getline(file, number).strip()  # knows the cells of a notebook too
+    return f'File "{file}", line {number}' + (f": {text}" if text else "")
+
+
+def _shown(line: str | None) -> str:
+    """The end of a sentence: the line below it, if there is one."""
+    return f":\n\n    {line}\n\n" if line and line.strip() else "."
 
 
 def _source(graph: torch.fx.GraphModule, captured: list[Tensor]) -> str:
@@ -158,8 +223,14 @@ def _source(graph: torch.fx.GraphModule, captured: list[Tensor]) -> str:
             lines.append(f"    return {names[result]}")
         else:
             names[node] = f"x{len(names)}"
-            lines.append(f"    {names[node]} = {_expression(node, names)}")
+            lines.append(f"    {names[node]} = {_expression(node, names)}{_comment(node)}")
     return "\n".join([f"def score_function({', '.join(_ARGUMENTS)}, captured):", *lines, ""])
+
+
+def _comment(node: torch.fx.Node) -> str:
+    """The reader's line, so that Triton's own errors, which quote the text made here, show it."""
+    line = (node.stack_trace or "").strip()
+    return f"  # {line}" if line else ""
 
 
 def _capture(tensor: Tensor, captured: list[Tensor]) -> str:
@@ -173,6 +244,8 @@ def _capture(tensor: Tensor, captured: list[Tensor]) -> str:
 def _expression(node: torch.fx.Node, names: dict) -> str:
     name = node.target.__name__.split(".")[0]
     args = [_text(x, names) for x in node.args]
+    if name in _OF_FLOATS:  # which torch gives of whole numbers too
+        args[0] = f"({args[0]}).to(tl.float32)"
     if name in _SAME:
         return args[0]
     if name == "index":
@@ -186,19 +259,37 @@ def _expression(node: torch.fx.Node, names: dict) -> str:
         low, high = [*args[1:], None, None][:2]
         text = args[0] if low in (None, "None") else f"tl.maximum({args[0]}, {low})"
         return text if high in (None, "None") else f"tl.minimum({text}, {high})"
-    if name == "pow" and isinstance(node.args[1], int | float) and node.args[1] in (1, 2, 3, 4, 0.5):
-        return f"tl.sqrt({args[0]})" if node.args[1] == 0.5 else " * ".join([args[0]] * int(node.args[1]))
+    if name == "pow" and isinstance(node.args[1], int | float):
+        return _power(args[0], node.args[1])
     if node.kwargs.get("rounding_mode") == "floor":
         name = "floor_divide"
+    if name in ("floor_divide", "remainder") and node.meta["val"].dtype.is_floating_point:
+        name += " of floats"
     special = {v for k, v in node.kwargs.items() if k in ("alpha", "rounding_mode")} - {1, "floor"}
     if name == "bitwise_not":
         return f"({args[0]} == 0)" if node.meta["val"].dtype == torch.bool else f"(~{args[0]})"
     if name not in _TEMPLATES or special:
         raise ValueError(
-            f"`score_mod` uses `{node.target}`, for which there is no line of Triton here. "
+            f"`score_mod` uses `{node.target}`, for which there is no line of Triton here"
+            f"{_shown(node.stack_trace)} "
             'Write it with arithmetic, comparisons and `torch.where`, or use `kernel="blockwise"`.'
         )
     return _TEMPLATES[name].format(*args)
+
+
+def _power(x: str, exponent: float) -> str:
+    if exponent in (1, 2, 3, 4):
+        return f"({' * '.join([x] * int(exponent))})"
+    if exponent in (-1, -2, -3, -4):
+        return f"(1.0 / {_power(x, -exponent)})"
+    if exponent in (0.5, -0.5):
+        return f"tl.sqrt({x})" if exponent > 0 else f"(1.0 / tl.sqrt({x}))"
+    if exponent == int(exponent):
+        raise ValueError(
+            f"`score_mod` takes a power of {exponent}, for which there is no line of Triton here. Multiply "
+            "lower powers: `(s**4)**2`."
+        )
+    return f"tl.exp2({exponent!r} * tl.log2({x}))"  # of a negative number NaN, as in torch
 
 
 def _lookup(node: torch.fx.Node, names: dict) -> str:
@@ -208,7 +299,8 @@ def _lookup(node: torch.fx.Node, names: dict) -> str:
     if shape is None or len(indices) != len(shape) or any(index is None for index in indices):
         raise ValueError(
             "`score_mod` must look up single numbers, one index an axis, in tensors it captures; got "
-            f"{len(indices)} indices for {'a result' if shape is None else f'shape {tuple(shape)}'}. "
+            f"{len(indices)} indices for {'a result' if shape is None else f'shape {tuple(shape)}'}"
+            f"{_shown(node.stack_trace)} "
             "Index every axis at once: `table[b, h, q_idx, kv_idx]`."
         )
     place = "0"

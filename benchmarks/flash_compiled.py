@@ -1,0 +1,238 @@
+"""What Triton makes of the flash kernels for three generations of GPUs, found out without one.
+
+    python benchmarks/flash_compiled.py [--capabilities 90] [--widths 64 128] [--dtypes bfloat16] ...
+
+Compiles each kernel with the tiles that `kernel="triton"` takes, for every dtype, width class and kind of
+restriction, and reads the result: matrix instructions, registers, spills, shared memory, the assembler's
+warnings. A compilation "succeeds" with more shared memory than the GPU has, with spills, and with matrix
+instructions that wait for each other; so each row lists its `faults`. Some 2 to 17 s a kernel.
+
+Writes benchmarks/results/flash_compiled.json, with a fingerprint of the kernels' source: the tests refuse
+results of other source than the library's own.
+"""
+
+import argparse
+import contextlib
+import datetime
+import functools
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from attention_core.flash import gpu, kernels, kernels_backward, lowering
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULT = ROOT / "benchmarks" / "results" / "flash_compiled.json"
+TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+
+KERNELS = ("forward", "backward_query", "backward_key", "backward_rows")
+DTYPES = ("bfloat16", "float16", "float32")
+WIDTHS = (16, 32, 64, 128, 256)  # to one of these the kernels pad; 80 and 96 are 128 with empty columns
+FEATURES = ("plain", "lengths", "block mask", "score_mod", "all")
+CAPABILITIES = (80, 90, 100)
+SHARED = {80: 166_912, 90: 232_448, 100: 232_448}  # bytes that one program may have
+# Instructions of the matrix unit: by warp, by four warps (wgmma), by a whole program (tcgen05).
+PRODUCT = {80: "HMMA", 90: "HGMMA", 100: "UTCHMMA"}
+POINTERS = {"float16": "*fp16", "bfloat16": "*bf16", "float32": "*fp32"}
+TABLE = torch.zeros(300)
+
+
+def relative(score, b, h, q_idx, kv_idx):
+    """A `score_mod` as large as they come: a lookup, and an exponential with its derivative."""
+    return torch.tanh(score) + TABLE[q_idx - kv_idx + 100]
+
+
+def source(name: str, dtype: str, width: int, features: str, capability: int) -> tuple[ASTSource, dict]:
+    """The kernel as `gpu` launches it, and its launch options."""
+    kernel = getattr(kernels if name == "forward" else kernels_backward, name)
+    has = {feature: features in (feature, "all") for feature in FEATURES[1:]}
+    block = 128 if has["block mask"] else 0
+    tiles = gpu.tiles_for(name, getattr(torch, dtype), width, capability)
+    mod = lowering.lower(relative if has["score_mod"] else None, torch.device("cpu"))
+    padded = gpu._padded(width)
+    constants = {
+        "WIDTH": width, "VALUE_WIDTH": width, "PADDED": padded, "VALUE_PADDED": padded,
+        "QUERIES": tiles.queries, "KEYS": tiles.keys, "BLOCK": block,
+        "DOT": gpu.dot_type(getattr(torch, dtype)), "SCORE_MOD": mod.function, "SCORE_GRAD": mod.derivative,
+        "MASK_ALL": bool(block),  # as it must be where m is not a multiple of the block
+    }  # fmt: skip
+    constants |= {} if has["lengths"] else {"lengths": None}
+    constants |= {} if has["block mask"] else {"blocks": None}
+    arrays = ("query", "key", "value", "output", "grad_output", "grad_query", "grad_key", "grad_value")
+    types = dict.fromkeys(arrays, POINTERS[dtype]) | dict.fromkeys(
+        ("lse", "grad_lse", "shift", "delta"), "*fp32"
+    )
+    aligned = set(types)
+    types |= dict.fromkeys(("n", "m", "nearest", "farthest", "heads", "group"), "i32")
+    types |= {"scale": "fp32", "lengths": "*i32", "captured": ("*fp32",) * len(mod.captured)}
+    types |= {"blocks": ("*i32", "*i32", "*i32", "*i8", "i32", "i32")}
+    places = dict(enumerate(kernel.arg_names))
+    made = ASTSource(
+        kernel,
+        {x: "constexpr" if x in constants else types[x] for x in kernel.arg_names},
+        {(k,): constants[x] for k, x in places.items() if x in constants},
+        {(k,): [["tt.divisibility", 16]] for k, x in places.items() if x in aligned},
+    )
+    return made, {"num_warps": tiles.warps, "num_stages": tiles.stages}
+
+
+def compiled(name: str, dtype: str, width: int, features: str, capability: int) -> dict:
+    """What came of it: a row."""
+    row = {"kernel": name, "dtype": dtype, "width": width, "features": features, "capability": capability}
+    made, options = source(name, dtype, width, features, capability)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        environment(TRITON_CACHE_DIR=folder, TRITON_DUMP_PTXAS_LOG="1"),  # nothing old, and the warnings
+        contextlib.redirect_stdout(io.StringIO()) as log,
+    ):
+        kernel = triton.compile(made, target=GPUTarget("cuda", capability, 32), options=options)
+        instructions = disassembled(kernel.asm["cubin"], Path(folder))
+    row |= {"tiles": gpu.tiles_for(name, getattr(torch, dtype), width, capability)}
+    row |= {"shared": kernel.metadata.shared} | read(log.getvalue())
+    row["instructions"] = {x: instructions[x] for x in ("HMMA", "HGMMA", "UTCHMMA", "UTMALDG", "FFMA")}
+    row["local"] = instructions["LDL"] + instructions["STL"]
+    return row | {"faults": faults(row)}
+
+
+def read(log: str) -> dict:
+    """The assembler's own account."""
+    stack, stores, loads = (
+        int(re.search(rf"(\d+) bytes {what}", log)[1])
+        for what in ("stack frame", "spill stores", "spill loads")
+    )
+    registers = int(re.search(r"Used (\d+) registers", log)[1])
+    # Without its introduction and the kernel's name; the same is said once for each loop.
+    warnings = sorted(set(re.findall(r"\((C\d{4}\)[^\n]*?)(?: in (?:the )?function[^\n]*)?\n", log)))
+    return {"registers": registers, "stack": stack, "spilled": stores + loads, "warnings": warnings}
+
+
+def disassembled(cubin: bytes, folder: Path) -> Counter:
+    """How often each instruction occurs."""
+    file = folder / "kernel.cubin"
+    file.write_bytes(cubin)
+    command = [TOOLS / "nvdisasm", "-c", file]
+    code = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return Counter(re.findall(r"^\s*(?:/\*\w+\*/)?\s*(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9]+)", code, re.MULTILINE))
+
+
+def faults(row: dict) -> list[str]:
+    """What would make the kernel slow, or keep it from starting."""
+    found = []
+    if row["stack"] or row["spilled"] or row["local"]:
+        found.append(f"spills: {row['stack']} bytes of stack, {row['local']} accesses to it")
+    if row["shared"] > SHARED[row["capability"]]:
+        found.append(f"needs {row['shared']} bytes of shared memory, of {SHARED[row['capability']]}")
+    found += [f"the assembler warns: {warning}" for warning in row["warnings"]]  # C7511: wgmma serialised
+    if row["kernel"] == "backward_rows":
+        return found  # has no products
+    expected = {PRODUCT[row["capability"]]} if row["dtype"] != "float32" else set()
+    units = {x for x in PRODUCT.values() if row["instructions"][x]}
+    if units != expected:
+        found.append(f"multiplies by {sorted(units)}, not by {sorted(expected)}")
+    if row["capability"] >= 90 and not row["instructions"]["UTMALDG"]:
+        found.append("loads no tile by TMA")
+    return found
+
+
+@contextlib.contextmanager
+def environment(**variables: str):
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def configurations(kernels, dtypes, widths, features, capabilities) -> list[tuple]:
+    """Every combination that differs: the kernel for rows knows neither masks nor modifications."""
+    return [
+        case
+        for case in product(kernels, dtypes, widths, features, capabilities)
+        if case[0] != "backward_rows" or case[3] == "plain"
+    ]
+
+
+@functools.cache
+def fingerprint() -> str:
+    """Of all that decides what is compiled."""
+    modules = (kernels, kernels_backward, lowering, gpu)
+    text = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in modules)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def compiled_or_failed(case: tuple) -> dict:
+    try:
+        return compiled(*case)
+    except Exception as error:
+        row = dict(zip(("kernel", "dtype", "width", "features", "capability"), case, strict=True))
+        return row | {"faults": [f"does not compile: {type(error).__name__}: {str(error)[:200]}"]}
+
+
+def run(cases: Sequence[tuple], processes: int) -> list[dict]:
+    rows = []
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for row in pool.imap(compiled_or_failed, cases):
+            rows.append(row)
+            print(told(row), flush=True)
+    return rows
+
+
+def told(row: dict) -> str:
+    what = (
+        f"sm_{row['capability']:<3} {row['kernel']:14} {row['dtype']:8} {row['width']:3} {row['features']:10}"
+    )
+    if "tiles" in row:
+        what += f" {tuple(row['tiles'])!s:18} {row['registers']:3} registers {row['shared']:6} bytes"
+    return f"{what}  {'; '.join(row['faults']) or 'clean'}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, choices in (
+        ("kernels", KERNELS), ("dtypes", DTYPES), ("widths", WIDTHS), ("features", FEATURES),
+        ("capabilities", CAPABILITIES),
+    ):  # fmt: skip
+        parser.add_argument(f"--{name}", nargs="+", type=type(choices[0]), choices=choices, default=choices)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--output", type=Path, default=RESULT)
+    options = parser.parse_args()
+    chosen = (options.kernels, options.dtypes, options.widths, options.features, options.capabilities)
+    rows = run(configurations(*chosen), options.processes)
+    how = {
+        "triton": triton.__version__,
+        "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+        "fingerprint": fingerprint(),
+    }
+    result = {"how": how, "rows": rows}
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    lines = ",\n  ".join(json.dumps(row) for row in rows)  # a row a line, so that a difference can be read
+    options.output.write_text(
+        json.dumps(result | {"rows": []}, indent=1).replace('"rows": []', f'"rows": [\n  {lines}\n ]') + "\n",
+        encoding="utf-8",
+    )
+    print(
+        f"{sum(bool(row['faults']) for row in rows)} of {len(rows)} with faults; written to {options.output}"
+    )
+
+
+if __name__ == "__main__":
+    main()
