@@ -1039,6 +1039,49 @@ def performer(
 # Approximations.
 
 
+def flash(query, key, value, *, block=None, mask: np.ndarray | None = None) -> Result:
+    """Attention with one key at a time; `block`, how many a faster version takes at once, changes nothing."""
+    return flex(query, key, value, np.zeros((query.shape[-2], key.shape[-2])), mask=mask)
+
+
+def flex(
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    bias: np.ndarray,
+    *,
+    cap: float | None = None,
+    block=None,
+    mask: np.ndarray | None = None,
+) -> Result:
+    """Online softmax over cap tanh(s / cap) + bias: a query remembers a maximum, a sum and an average."""
+    batch, n, m = query.shape[:-2], query.shape[-2], key.shape[-2]
+    mask = np.broadcast_to(True if mask is None else mask, (*batch, n, m))
+    bias = np.broadcast_to(bias, (*batch, n, m))
+    output, weights, lse = (
+        np.zeros((*batch, n, value.shape[-1])),
+        np.zeros((*batch, n, m)),
+        np.zeros((*batch, n)),
+    )
+    for *b, i in np.ndindex(*batch, n):
+        b = tuple(b)
+        peak, total, average, met = -math.inf, 0.0, np.zeros(value.shape[-1]), {}
+        for j in range(m):
+            if mask[b][i, j]:
+                score = scaled_dot(query[b][i], key[b][j])
+                score = (score if cap is None else cap * math.tanh(score / cap)) + bias[b][i, j]
+                met[j] = score
+                higher = max(peak, score)
+                shrunk, weight = math.exp(peak - higher), math.exp(score - higher)
+                total, average = shrunk * total + weight, shrunk * average + weight * value[b][j]
+                peak = higher
+        lse[b][i] = peak + math.log(total) if met else -math.inf
+        output[b][i] = average / total if met else 0.0
+        for j, score in met.items():
+            weights[b][i, j] = math.exp(score - lse[b][i])
+    return output, weights, lse
+
+
 def linformer(query, key, value, w_key: np.ndarray, w_value: np.ndarray) -> Result:
     """Attention over mixtures of the keys: row r of `w_key` says how much of each key is in mixture r."""
     return attend(query, mix(w_key, key), mix(w_value, value))

@@ -11,6 +11,7 @@ from attention_core.catalogue import (
     memory,
     normalizers,
     positions,
+    schedules,
     scores,
     sets,
 )
@@ -18,7 +19,7 @@ from attention_core.catalogue.record import LAWS, Equality, Variant
 
 __all__ = ["LAWS", "VARIANTS", "Equality", "Variant", "table"]
 
-_FAMILIES = (scores, normalizers, positions, architectures, memory, sets, images, approximate)
+_FAMILIES = (scores, normalizers, positions, architectures, memory, sets, images, approximate, schedules)
 
 VARIANTS: dict[str, Variant] = {record.name: record for family in _FAMILIES for record in family.RECORDS}
 
