@@ -7,8 +7,8 @@ restriction, and reads the result: matrix instructions, registers, spills, share
 warnings. A compilation "succeeds" with more shared memory than the GPU has, with spills, and with matrix
 instructions that wait for each other; so each row lists its `faults`. Some 2 to 17 s a kernel.
 
-Writes benchmarks/results/flash_compiled.json, with a fingerprint of the kernels' source: the tests refuse
-results of other source than the library's own.
+Writes benchmarks/results/flash_compiled.json, with a fingerprint of the kernels' source. The whole matrix
+takes an hour of one core; the tests compile a part of it that covers the rest.
 """
 
 import argparse
@@ -56,12 +56,18 @@ def relative(score, b, h, q_idx, kv_idx):
     return torch.tanh(score) + TABLE[q_idx - kv_idx + 100]
 
 
-def source(name: str, dtype: str, width: int, features: str, capability: int) -> tuple[ASTSource, dict]:
+def tiles_of(name: str, dtype: str, width: int, features: str) -> gpu.Tiles:
+    """The tiles that the launch takes."""
+    name = "backward_query" if name == "backward_rows" else name
+    return gpu.tiles_for(name, getattr(torch, dtype), width, features not in ("plain", "lengths"))
+
+
+def source(name: str, dtype: str, width: int, features: str) -> tuple[ASTSource, dict]:
     """The kernel as `gpu` launches it, and its launch options."""
     kernel = getattr(kernels if name == "forward" else kernels_backward, name)
     has = {feature: features in (feature, "all") for feature in FEATURES[1:]}
     block = 128 if has["block mask"] else 0
-    tiles = gpu.tiles_for(name, getattr(torch, dtype), width, capability)
+    tiles = tiles_of(name, dtype, width, features)
     mod = lowering.lower(relative if has["score_mod"] else None, torch.device("cpu"))
     padded = gpu._padded(width)
     constants = {
@@ -93,7 +99,7 @@ def source(name: str, dtype: str, width: int, features: str, capability: int) ->
 def compiled(name: str, dtype: str, width: int, features: str, capability: int) -> dict:
     """What came of it: a row."""
     row = {"kernel": name, "dtype": dtype, "width": width, "features": features, "capability": capability}
-    made, options = source(name, dtype, width, features, capability)
+    made, options = source(name, dtype, width, features)
     with (
         tempfile.TemporaryDirectory() as folder,
         environment(TRITON_CACHE_DIR=folder, TRITON_DUMP_PTXAS_LOG="1"),  # nothing old, and the warnings
@@ -101,7 +107,7 @@ def compiled(name: str, dtype: str, width: int, features: str, capability: int) 
     ):
         kernel = triton.compile(made, target=GPUTarget("cuda", capability, 32), options=options)
         instructions = disassembled(kernel.asm["cubin"], Path(folder))
-    row |= {"tiles": gpu.tiles_for(name, getattr(torch, dtype), width, capability)}
+    row |= {"tiles": tiles_of(name, dtype, width, features)}
     row |= {"shared": kernel.metadata.shared} | read(log.getvalue())
     row["instructions"] = {x: instructions[x] for x in ("HMMA", "HGMMA", "UTCHMMA", "UTMALDG", "FFMA")}
     row["local"] = instructions["LDL"] + instructions["STL"]
@@ -136,7 +142,8 @@ def faults(row: dict) -> list[str]:
         found.append(f"spills: {row['stack']} bytes of stack, {row['local']} accesses to it")
     if row["shared"] > SHARED[row["capability"]]:
         found.append(f"needs {row['shared']} bytes of shared memory, of {SHARED[row['capability']]}")
-    found += [f"the assembler warns: {warning}" for warning in row["warnings"]]  # C7511: wgmma serialised
+    # C7510 to C7512: products that could run beside each other wait. Others only say what was inserted.
+    found += [f"the assembler warns: {warning}" for warning in row["warnings"] if "serialized" in warning]
     if row["kernel"] == "backward_rows":
         return found  # has no products
     expected = {PRODUCT[row["capability"]]} if row["dtype"] != "float32" else set()

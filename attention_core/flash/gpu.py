@@ -33,11 +33,18 @@ class Tiles(NamedTuple):
 
 
 # By kernel, then by the padded width up to which it holds. Found by compiling for compute capability 9.0 and
-# reading the registers: the largest tiles that spill nothing.
+# reading the registers: the largest tiles that spill nothing. Except where keys and values of width 256 get
+# their gradients: two sums of 64 by 256 leave too little room, and 24 to 32 bytes a thread are spilled.
 TILES = {
     "forward": {64: Tiles(128, 64, 4, 3), 128: Tiles(128, 128, 8, 2), 256: Tiles(64, 64, 8, 2)},
     "backward_query": {64: Tiles(64, 64, 4, 2), 128: Tiles(64, 64, 4, 2), 256: Tiles(64, 32, 8, 2)},
     "backward_key": {64: Tiles(64, 128, 8, 2), 128: Tiles(32, 128, 8, 1), 256: Tiles(16, 64, 8, 1)},
+}
+# With a `score_mod` or a block mask a tile needs more registers: the largest that then spill nothing.
+MODIFIED_TILES = {
+    "forward": {64: Tiles(128, 32, 8, 2), 128: Tiles(64, 64, 8, 2), 256: Tiles(64, 16, 8, 2)},
+    "backward_query": {64: Tiles(64, 64, 8, 2), 128: Tiles(64, 32, 4, 2), 256: Tiles(64, 16, 8, 2)},
+    "backward_key": {64: Tiles(32, 128, 8, 2), 128: Tiles(16, 128, 8, 2), 256: Tiles(16, 64, 8, 2)},
 }
 SINGLE_TILES = {64: Tiles(64, 32, 4, 1), 128: Tiles(32, 32, 4, 1), 256: Tiles(16, 32, 4, 1)}  # float32
 INTERPRETER_TILES = Tiles(32, 32)  # small, so that short sequences already have tiles of every kind
@@ -64,9 +71,12 @@ def forward(
     """
     problem = _Problem(query, key, value, causal, window, score_mod, block_mask, scale, lengths)
     batch, heads, n, _ = query.shape
-    output = query.new_zeros(batch, heads, n, problem.value.shape[-1])
-    lse = query.new_full((batch, heads, n), -math.inf, dtype=torch.float32)
-    if 0 not in (*query.shape[:3], *key.shape[1:3]):
+    output = query.new_empty(batch, heads, n, problem.value.shape[-1])
+    lse = query.new_empty(batch, heads, n, dtype=torch.float32)
+    if problem.empty:
+        output.zero_()
+        lse.fill_(-math.inf)
+    else:
         problem.launch("forward", output, lse)
     return output[..., : value.shape[-1]], lse
 
@@ -98,8 +108,11 @@ def backward(
     agree to the bit. Dao (2023), algorithm 2.
     """
     problem = _Problem(query, key, value, causal, window, score_mod, block_mask, scale, lengths)
-    grads = tuple(torch.zeros_like(x) for x in (problem.query, problem.key, problem.value))
-    if 0 not in (*query.shape[:3], *key.shape[1:3]):
+    grads = tuple(torch.empty_like(x) for x in (problem.query, problem.key, problem.value))
+    if problem.empty:
+        for grad in grads:
+            grad.zero_()
+    else:
         shift, delta = torch.empty_like(lse), torch.empty_like(lse)
         grad_lse = None if grad_lse is None else grad_lse.float().contiguous()
         grad_output = _aligned(grad_output)
@@ -117,6 +130,7 @@ class _Problem:
         self.query, self.key, self.value = _aligned(query), _aligned(key), _aligned(value)
         self.batch, self.heads, self.n, self.width = self.query.shape
         self.kv_heads, self.m, self.value_width = self.value.shape[1:]
+        self.empty = 0 in (self.batch, self.heads, self.n, self.kv_heads, self.m)
         self.scale = 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
         self.score_mod = lowering.lower(score_mod, query.device)
         self.nearest, self.farthest = _band(self.n, self.m, causal, window)
@@ -158,7 +172,8 @@ class _Problem:
 
     def _tiles(self, name: str) -> Tiles:
         block = self.layout.block if self.layout else math.inf
-        tiles = tiles_for(name, self.query.dtype, max(self.width, self.value_width))
+        modified = self.layout is not None or self.score_mod.function is not None
+        tiles = tiles_for(name, self.query.dtype, max(self.width, self.value_width), modified)
         return tiles._replace(queries=min(tiles.queries, block), keys=min(tiles.keys, block))
 
     def _run(self, name: str, grid: tuple[int], tiles: Tiles, *arguments, **constants) -> None:
@@ -171,11 +186,15 @@ class _Problem:
             kernel[grid](*arguments, **constants, num_warps=tiles.warps, num_stages=tiles.stages)
 
 
-def tiles_for(name: str, dtype: torch.dtype, width: int, capability: int = 90) -> Tiles:
-    """The tiles of the kernel `name` for a dtype, the larger of the two widths and a compute capability."""
+def tiles_for(name: str, dtype: torch.dtype, width: int, modified: bool = False) -> Tiles:
+    """The tiles of the kernel `name` for a dtype and the larger of the two widths.
+
+    `modified` says that there is a `score_mod` or a block mask.
+    """
     if INTERPRETED:
         return INTERPRETER_TILES
-    table = SINGLE_TILES if dtype == torch.float32 else TILES[name]
+    tables = MODIFIED_TILES if modified else TILES
+    table = SINGLE_TILES if dtype == torch.float32 else tables[name]
     return next(tiles for widest, tiles in table.items() if width <= widest)
 
 
