@@ -1,7 +1,9 @@
 """The Triton tier against `attend` in float64, on a GPU where there is one, else in Triton's interpreter."""
 
+import linecache
 import math
 import os
+import random
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from attention_core import attend, masks
+from attention_core.flash import flash_attention
 from attention_core.flash.blocks import create_block_mask
 from attention_core.heads import repeat_groups
 
@@ -430,6 +433,135 @@ def branches(score, b, h, i, j):
 def test_score_mods_that_cannot_be_lowered_say_why(unchecked, score_mod, error, message):
     with pytest.raises(error, match=message):
         gpu.forward(*inputs(8, 8), score_mod=score_mod)
+
+
+def readers_line(error) -> str:
+    """The line of the reader's that an error shows."""
+    return str(error.value).split("\n\n")[1].strip()
+
+
+def far_away(score, b, h, q_idx, kv_idx):
+    far = (q_idx - kv_idx).abs()
+    return score - torch.special.i0(far * 0.1)
+
+
+CELL = """def soft(score, b, h, q_idx, kv_idx):
+    doubled = score * 2
+    return torch.erfinv(doubled)
+"""
+
+
+def from_a_cell():
+    """A function as a notebook makes it: its text is in `linecache` alone."""
+    name, space = "<ipython-input-7>", {"torch": torch}
+    linecache.cache[name] = (len(CELL), None, CELL.splitlines(keepends=True), name)
+    exec(compile(CELL, name, "exec"), space)
+    return space["soft"]
+
+
+@pytest.mark.parametrize(
+    ("score_mod", "file", "text", "reason"),
+    [
+        (far_away, __file__, "return score - torch.special.i0(far * 0.1)", "`aten.i0.default`"),
+        (
+            lambda s, b, h, i, j: s + torch.erfinv(s),
+            __file__,
+            "(lambda s, b, h, i, j: s + ",
+            "`aten.erfinv.def",
+        ),
+        (from_a_cell(), "<ipython-input-7>", "return torch.erfinv(doubled)", "`aten.erfinv.default`"),
+        (branches, __file__, "return score if i > j else -score", "a tensor's value, which only the running"),
+        (
+            lambda s, b, h, i, j: s * s.item(),
+            __file__,
+            "(lambda s, b, h, i, j: s * s.item()",
+            "a tensor's value",
+        ),
+        (
+            lambda s, b, h, i, j: s + TABLE[h].sum(),
+            __file__,
+            "(lambda s, b, h, i, j: s + TABLE[h]",
+            "got 1 indices",
+        ),
+        (
+            lambda s, b, h, i, j: s + s // 2,
+            __file__,
+            "(lambda s, b, h, i, j: s + s // 2",
+            "The derivative of",
+        ),
+    ],
+)
+def test_what_cannot_be_lowered_shows_the_readers_own_line(unchecked, score_mod, file, text, reason):
+    with pytest.raises(ValueError, match="`score_mod`") as error:
+        lowering.lower(score_mod, torch.device("cpu"))
+    assert reason in str(error.value)
+    assert (
+        'kernel="blockwise"' in str(error.value)
+        or "torch.where" in str(error.value)
+        or "Index" in str(error.value)
+    )
+    line = readers_line(error)
+    assert line.startswith(f'File "{file}", line ')
+    assert text in line
+
+
+@runs
+def test_every_entry_of_the_results_is_written():
+    """New memory holds NaN here: what a kernel left out would show."""
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    torch.use_deterministic_algorithms(True)
+    try:
+        agrees(
+            *inputs(40, 75, width=20, value_width=12, batch=2), lengths=torch.tensor([0, 50], device=DEVICE)
+        )
+        agrees(*inputs(75, 40), causal=True, window=9)
+        agrees(*inputs(100, 130), block_mask=blocks(100, 130, "nothing"))
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def drawn(seed):
+    """One random problem: sizes, heads, widths, dtype and every restriction, each there or not."""
+    rng = random.Random(seed)
+    n, m, batch = rng.randint(1, 80), rng.randint(1, 80), rng.randint(1, 2)
+    kv_heads = rng.randint(1, 2)
+    sizes = {
+        "heads": kv_heads * rng.randint(1, 2),
+        "kv_heads": kv_heads,
+        "width": rng.choice([8, 16, 24, 33]),
+    }
+    arrays = inputs(n, m, batch=batch, dtype=rng.choice([torch.float32, *LOW]), **sizes)
+    arguments = {"causal": rng.random() < 0.5, "window": rng.choice([None, 1, rng.randint(1, 90)])}
+    if rng.random() < 0.5:
+        arguments["lengths"] = torch.tensor([rng.randint(0, m) for _ in range(batch)], device=DEVICE)
+    if rng.random() < 0.5:
+        kind = rng.choice(["documents", "band", "first rows empty", "by sequence"])
+        arguments["block_mask"] = blocks(n, m, kind, batch=batch, block=rng.choice([16, 32, 24]))
+    if rng.random() < 0.3:
+        arguments["score_mod"] = SCORE_MODS[rng.choice(["soft cap", "relative table"])]
+    return arrays, arguments
+
+
+@runs
+@pytest.mark.parametrize("seed", range(24))
+def test_any_restrictions_together_agree(seed):
+    torch.manual_seed(seed)
+    arrays, arguments = drawn(seed)
+    agrees(*arrays, **arguments)
+
+
+@runs
+def test_the_operator_and_its_compilation_take_this_kernel():
+    arrays = [x.requires_grad_() for x in inputs(20, 40)]
+    operator = torch.ops.attention_core.flash.default
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    torch.library.opcheck(operator, (*arrays, None, True, 5, 0.5, "triton"), test_utils=checks)
+    whole = torch.compile(flash_attention, fullgraph=True, backend="aot_eager")
+    expected = flash_attention(*arrays, causal=True, kernel="triton")
+    actual = whole(*arrays, causal=True, kernel="triton")
+    assert torch.equal(actual.output, expected.output)
+    both = [torch.autograd.grad(x.output.sum(), arrays) for x in (actual, expected)]
+    assert all(torch.equal(a, b) for a, b in zip(*both, strict=True))
 
 
 @runs
