@@ -1,6 +1,7 @@
 """The benchmarks of flash attention: on a CPU as measured, on a GPU as far as one can check without."""
 
 import json
+import os
 import platform
 import re
 import statistics
@@ -14,6 +15,8 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import flash_cpu  # noqa: E402
+import flash_gpu  # noqa: E402
+from flash_gpu import Case  # noqa: E402
 
 
 def row(way="forward", mask="full", n=4096, rival="flash", **numbers):
@@ -123,3 +126,127 @@ def test_a_quick_cpu_run_writes_a_file_that_says_it_was_one(tmp_path):
     assert all(row["seconds"] == statistics.median(row["repeats"]) for row in written["rows"])
     sdpa, flash, standard = (found["bytes"] for found in written["memory"])
     assert standard > 8 * flash_cpu.QUICK_MEMORY_SIZE**2 * 4 > max(sdpa, flash)
+
+
+# -- on a GPU: what can be told without one ----------------------------------------------------------------
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: it would measure")
+def test_without_a_gpu_it_says_what_to_do():
+    command = [sys.executable, "benchmarks/flash_gpu.py", "--quick"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    for words in ("No GPU", torch.__version__, "NVIDIA GPU", "--check"):
+        assert words in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_it_does_not_time_the_interpreter(monkeypatch):
+    monkeypatch.setattr(flash_gpu.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert "Unset it" in flash_gpu.no_gpu()
+    monkeypatch.delenv("TRITON_INTERPRET")
+    assert flash_gpu.no_gpu() is None
+
+
+def test_the_kernels_are_checked_through_the_interpreter():
+    command = [sys.executable, "benchmarks/flash_gpu.py", "--check"]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
+    assert run.returncode == 0, run.stderr
+    assert [line.split()[1] for line in run.stdout.splitlines()] == [
+        "full",
+        "causal",
+        "soft",
+        "documents",
+        "window",
+    ]
+
+
+@pytest.mark.parametrize("kind", flash_gpu.KINDS)
+def test_a_wrong_result_ends_the_run(kind, monkeypatch):
+    right = flash_gpu.partial(flash_gpu.by_matrices, kind)
+    monkeypatch.setattr(flash_gpu, "flash_attention", lambda *x, **_: right(*x))
+    shares = flash_gpu.checked(kind, (1, 2, 30, 16), "cpu")
+    assert max(shares.values()) <= 1
+    monkeypatch.setattr(flash_gpu, "flash_attention", lambda q, k, v, **_: right(q, k, v * 1.05))
+    with pytest.raises(SystemExit, match=f"WRONG: {kind}.*output"):
+        flash_gpu.checked(kind, (1, 2, 30, 16), "cpu")
+
+
+def test_what_a_kernel_forgets_to_write_is_nan():
+    with flash_gpu.poisoned():
+        assert torch.empty(1000).isnan().all()
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("n", [1, 511, 512, 513, 1000, 1024, 2500])
+@pytest.mark.parametrize("kind", flash_gpu.KINDS)
+def test_the_pairs_that_are_counted_are_those_of_the_mask(kind, n):
+    mod = flash_gpu.MASK_MODS.get(kind, flash_gpu.causal if kind == "causal" else None)
+    i = torch.arange(n)
+    expected = n * n if mod is None else int(mod(0, 0, i[:, None], i).sum())
+    assert flash_gpu.pairs(kind, n) == expected
+
+
+def test_flops_are_those_of_the_literature():
+    whole = Case("forward", "full", 128, 16384)
+    assert whole.shape == (1, 16, 16384, 128)
+    assert flash_gpu.flops(whole) == 4 * 16 * 16384**2 * 128
+    assert flash_gpu.flops(whole._replace(way="backward")) == 2.5 * flash_gpu.flops(whole)
+    assert flash_gpu.flops(whole._replace(kind="causal")) == pytest.approx(
+        flash_gpu.flops(whole) / 2, rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("n", flash_gpu.SIZES)
+@pytest.mark.parametrize("width", flash_gpu.WIDTHS)
+def test_tokens_and_width_stay_the_same(width, n):
+    batch, heads, *rest = Case("forward", "full", width, n).shape
+    assert (batch * n, heads * width, rest) == (flash_gpu.TOKENS, flash_gpu.MODEL_WIDTH, [n, width])
+
+
+def gpu_rows(**speeds):
+    cases = [Case(way, "full", width, 1024) for way in flash_gpu.PASSES for width in (64, 128)]
+    return [case._asdict() | {"rival": name, "tflops": x} for case in cases for name, x in speeds.items()]
+
+
+def test_targets_are_ratios_to_each_rival():
+    found = {t["what"]: t for t in flash_gpu.targets(gpu_rows(triton=70.0, cudnn=100.0, fa2=50.0, flex=80.0))}
+    assert found["forward, width 128: of cuDNN's speed"]["reached"] == 0.7
+    assert not found["forward, width 128: of cuDNN's speed"]["met"]
+    assert found["backward, width 64: of cuDNN's speed"]["met"]
+    assert found["forward, width 128: of FlashAttention-2's speed"]["reached"] == 1.4
+    assert not found["backward: of FlexAttention's speed"]["met"]
+
+
+def test_a_rival_that_failed_has_no_ratio_and_a_dash():
+    rows = gpu_rows(triton=70.0, fa2=50.0)
+    rows += [row | {"rival": "cudnn", "failed": "no kernel"} for row in gpu_rows(cudnn=1.0)]
+    for row in rows[-4:]:
+        del row["tflops"]
+    assert all("cuDNN" not in target["what"] for target in flash_gpu.targets(rows))
+    line = flash_gpu.table(rows).splitlines()[1].split()
+    assert line == ["forward", "full", "64", "1024", "70", "-", "50", "-", "1.40"]
+
+
+def test_a_row_has_the_median_and_its_speed():
+    case = Case("forward", "full", 64, 1024)
+    found = flash_gpu.row(case, "triton", [3.0, 1.0, 2.0])
+    assert found["seconds"] == 2.0
+    assert found["tflops"] == flash_gpu.flops(case) / 2e12
+    assert json.loads(json.dumps(found)) == found
+    assert found.keys() == {"way", "kind", "width", "n", "rival", "seconds", "repeats", "tflops"}
+
+
+def test_flex_runs_alone_beside_ours_where_only_it_can_and_at_few_lengths():
+    assert flash_gpu.rivals(Case("forward", "soft cap", 64, 1024)) == ["triton", "flex"]
+    assert flash_gpu.rivals(Case("forward", "causal", 64, 2048)) == ["triton", "cudnn", "fa2"]
+
+
+def test_arguments_choose_cases_and_quick_is_small():
+    assert flash_gpu.parsed([]).sizes == flash_gpu.SIZES
+    quick = flash_gpu.parsed(["--quick", "--widths", "64", "--kinds", "causal"])
+    assert (quick.sizes, quick.widths, quick.kinds, quick.repeats) == ((1024,), [64], ["causal"], 3)
+    with pytest.raises(SystemExit):
+        flash_gpu.parsed(["--kinds", "sideways"])
