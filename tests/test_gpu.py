@@ -466,7 +466,7 @@ def from_a_cell():
         (
             lambda s, b, h, i, j: s + torch.erfinv(s),
             __file__,
-            "(lambda s, b, h, i, j: s + ",
+            "lambda s, b, h, i, j: s + ",
             "`aten.erfinv.def",
         ),
         (from_a_cell(), "<ipython-input-7>", "return torch.erfinv(doubled)", "`aten.erfinv.default`"),
@@ -474,19 +474,19 @@ def from_a_cell():
         (
             lambda s, b, h, i, j: s * s.item(),
             __file__,
-            "(lambda s, b, h, i, j: s * s.item()",
+            "lambda s, b, h, i, j: s * s.item()",
             "a tensor's value",
         ),
         (
             lambda s, b, h, i, j: s + TABLE[h].sum(),
             __file__,
-            "(lambda s, b, h, i, j: s + TABLE[h]",
+            "lambda s, b, h, i, j: s + TABLE[h]",
             "got 1 indices",
         ),
         (
             lambda s, b, h, i, j: s + s // 2,
             __file__,
-            "(lambda s, b, h, i, j: s + s // 2",
+            "lambda s, b, h, i, j: s + s // 2",
             "The derivative of",
         ),
     ],

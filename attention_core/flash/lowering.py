@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NamedTuple, no_type_check
 
+import jaxtyping
 import torch
 import triton
 import triton.language as tl
@@ -22,7 +23,8 @@ from torch.fx import traceback
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
-_TORCH = os.path.dirname(torch.__file__) + os.sep
+# Whose lines are not the reader's: torch's, and those of the checks that tests wrap around this module.
+_OTHERS = (*(os.path.dirname(x.__file__) + os.sep for x in (torch, jaxtyping)), "<@beartype(")
 _SIGNATURE = "score_mod(score, b, h, q_idx, kv_idx)"
 _ARGUMENTS = ("score", "b", "h", "q_idx", "kv_idx")
 _TEMPLATES = {
@@ -179,8 +181,8 @@ class _Lines(TorchFunctionMode):
 
 
 def _readers_line(frame: FrameType | None) -> str:
-    """File, number and text of the innermost line that is neither torch's nor this module's."""
-    while frame is not None and frame.f_code.co_filename.startswith(_TORCH):
+    """File, number and text of the innermost line that is not of torch or this module."""
+    while frame is not None and frame.f_code.co_filename.startswith(_OTHERS):
         frame = frame.f_back
     if frame is None or frame.f_code.co_filename == __file__:
         return ""
@@ -192,7 +194,7 @@ def _line_of(error: BaseException) -> str:
     found, step = "", error.__traceback__
     while step is not None:
         file = step.tb_frame.f_code.co_filename
-        if file != __file__ and not file.startswith(_TORCH):
+        if file != __file__ and not file.startswith(_OTHERS):
             found = _quoted(file, step.tb_lineno)
         step = step.tb_next
     return found
