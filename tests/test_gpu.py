@@ -538,7 +538,7 @@ def drawn(seed):
         kind = rng.choice(["documents", "band", "first rows empty", "by sequence"])
         arguments["block_mask"] = blocks(n, m, kind, batch=batch, block=rng.choice([16, 32, 24]))
     if rng.random() < 0.3:
-        arguments["score_mod"] = SCORE_MODS[rng.choice(["soft cap", "relative table"])]
+        arguments["score_mod"] = SCORE_MODS[rng.choice(["soft cap", "gate"])]
     return arrays, arguments
 
 

@@ -279,7 +279,7 @@ def _expression(node: torch.fx.Node, names: dict) -> str:
     return _TEMPLATES[name].format(*args)
 
 
-def _power(x: str, exponent: float) -> str:
+def _power(x: str, exponent: int | float) -> str:
     if exponent in (1, 2, 3, 4):
         return f"({' * '.join([x] * int(exponent))})"
     if exponent in (-1, -2, -3, -4):
