@@ -122,6 +122,43 @@ def test_a_first_row_of_nan_is_traced_to_its_mask():
     assert "did a mask leave it nothing to attend to?" in message
 
 
+def test_minus_infinity_taken_from_itself_is_suspected_where_an_input_holds_it():
+    def unguarded(scores, values):
+        largest, total, average = scores[0], 0.0, 0.0
+        for s, v in zip(scores, values, strict=True):
+            larger = torch.maximum(largest, s)
+            total = total * (largest - larger).exp() + (s - larger).exp()
+            average = average * (largest - larger).exp() + (s - larger).exp() * v
+            largest = larger
+        return average / total
+
+    message = check("online-softmax", unguarded).message
+    assert "NaN in 100 % of entries: an input holds -inf: is -inf subtracted from itself?" in message
+    assert "Input: scores = [-inf, -inf, " in message
+
+
+def test_one_pass_that_skips_what_is_masked_passes():
+    def skips(scores, values):
+        seen = scores > -torch.inf
+        return torch.softmax(scores[seen], -1) @ values[seen]
+
+    assert check("online-softmax", skips)
+
+
+def test_tiles_that_are_left_out_where_nothing_is_seen_pass_too():
+    def early(query, key, value, tile):
+        n, m = len(query), len(key)
+        rows = []
+        for i in torch.arange(n).split(tile):
+            end = int(i[-1]) + m - n + 1  # no key from here on is seen
+            scores = query[i] @ key[:end].mT / query.shape[1] ** 0.5
+            hidden = torch.arange(end) > i[:, None] + m - n
+            rows.append(torch.softmax(scores.masked_fill(hidden, -torch.inf), -1) @ value[:end])
+        return torch.cat(rows)
+
+    assert check("causal-tiles", early)
+
+
 def test_a_mask_of_numbers_is_told_to_be_boolean():
     message = check("causal-mask", lambda n, m: torch.ones(n, m).tril(m - n)).message
     assert "dtype torch.float32; expected torch.bool" in message

@@ -15,6 +15,7 @@ def each_kind(alt):
     yield plots.heatmap(WEIGHTS, ROWS, COLUMNS, alt=alt)
     yield plots.ribbons(WEIGHTS, ROWS, COLUMNS, alt=alt)
     yield plots.lines([1, 10], {"a": [0, 1]}, alt=alt, x_label="x", y_label="y", log_x=True)
+    yield plots.bars([[1, 0.25, None]], COLUMNS, alt=alt, titles=["after two"])
 
 
 def test_every_figure_carries_its_alt_text_escaped():
@@ -51,6 +52,14 @@ def test_a_line_passes_through_its_numbers_on_a_logarithmic_axis():
     assert x1 == pytest.approx((x0 + x2) / 2)
     assert y0 == y2
     assert y0 - y1 == pytest.approx(85)  # half of the 170 units that the range 0 to 2 takes
+
+
+def test_bars_are_as_tall_as_their_numbers_and_what_has_not_come_is_an_outline():
+    html = plots.bars([[1, 0.25, None], [0, 0.5, 1]], COLUMNS, alt="x", titles=["a", "b"])._repr_html_()
+    tall = [float(height) for height in re.findall(r'<rect [^>]*height="([\d.]+)"', html)]
+    assert [height / tall[0] for height in tall] == [1, 0.25, 0, 0.5, 1]
+    assert [float(text) for text in re.findall(r">(\d\.\d\d)</text>", html)] == [1, 0.25, 0, 0.5, 1]
+    assert html.count("stroke-dasharray:4 4") == 1
 
 
 def test_colours_come_from_variables_that_both_themes_set():
@@ -92,6 +101,9 @@ def test_two_figures_stand_side_by_side_with_both_texts():
             lambda: plots.lines([0, 1], {name: [0, 1] for name in "abcd"}, alt="x", x_label="", y_label=""),
             "three curves",
         ),
+        (lambda: plots.bars([[0.5, 1.5]], "ab", alt="x", titles=["t"]), "between 0 and 1"),
+        (lambda: plots.bars([[0.5]], "ab", alt="x", titles=["t"]), "2 numbers in each of 1 panels"),
+        (lambda: plots.bars([[0.5, 1]], "ab", alt="x", titles=[]), "2 numbers in each of 0 panels"),
     ],
 )
 def test_what_cannot_be_drawn_truly_is_refused(call, words):

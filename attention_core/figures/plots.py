@@ -1,4 +1,4 @@
-"""Static figures in the book's house style: a matrix, ribbons, a line plot, as inline SVG.
+"""Static figures in the book's house style: a matrix, ribbons, a line plot, bars, as inline SVG.
 
 Every figure needs alt text. Colours are CSS variables, so that one picture serves light, dark and print.
 Nothing here moves; what a reader can change is a widget (see the other modules of this package).
@@ -220,6 +220,53 @@ def lines(
         marks.append(f'<path d="M0 {at + 6}h34" {pen}/>')
         marks.append(_text(44, at + 11, name, anchor="start"))
     return StaticFigure("lines", (_svg(bottom + 56, marks),), alt, caption)
+
+
+def bars(
+    heights: Sequence[Sequence[Number | None]],
+    names: Sequence[str],
+    *,
+    alt: str,
+    titles: Sequence[str],
+    caption: str = "",
+) -> StaticFigure:
+    """One panel a list of heights from 0 to 1, a bar for each name; None stands for what has not come yet.
+
+    Parameters
+    ----------
+    heights
+        A list for each panel, in it a number for each of `names`.
+    titles
+        One above each panel.
+    """
+    if any(len(row) != len(names) for row in heights) or len(titles) != len(heights):
+        raise ValueError(
+            f"`heights` must hold {len(names)} numbers in each of {len(titles)} panels, as `names` says"
+        )
+    if any(h is not None and not 0 <= h <= 1 for row in heights for h in row):
+        raise ValueError("`heights` must lie between 0 and 1, for all panels share that scale")
+    panels = (_bar_panel(row, names, title) for row, title in zip(heights, titles, strict=True))
+    return StaticFigure("bars", tuple(panels), alt, caption)
+
+
+def _bar_panel(row: Sequence[Number | None], names: Sequence[str], title: str) -> str:
+    top, bottom = 54, 154
+    marks = [_text(0, 18, title, anchor="start", weight=650)]
+    marks.append(f'<path d="M0 {bottom}H{UNIT}" style="stroke:var(--ps-muted)"/>')
+    for (x, width), height, name in zip(_chips(len(names)), row, names, strict=True):
+        middle, tall = x + width / 2, (height or 0) * (bottom - top)
+        if height is None:
+            marks.append(
+                f'<path d="M{x:.1f} {bottom}V{top}h{width:.1f}V{bottom}" '
+                'style="fill:none;stroke:var(--ps-line);stroke-width:2;stroke-dasharray:4 4"/>'
+            )
+        else:
+            box = f'x="{x:.1f}" y="{bottom - tall:.2f}" width="{width:.1f}" height="{tall:.2f}"'
+            marks.append(f'<rect {box} style="fill:var(--ps-accent)"/>')
+            marks.append(_text(middle, bottom - tall - 8, f"{height:.2f}"))
+        colour = "var(--ps-muted)" if height is None else ""
+        marks.append(_text(middle, bottom + 22, name, colour=colour, weight=650))
+    return _svg(bottom + 34, marks)
 
 
 def _matrix(weights: Any, rows: Sequence[str], columns: Sequence[str]) -> np.ndarray:
