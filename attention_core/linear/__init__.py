@@ -4,8 +4,8 @@ Every function is `f(query, key, value, ...) -> Recurrent(output, state)`, causa
 writes, then reads. Heads are batch axes. There is no hidden scaling and no normalisation of keys.
 
 Three keywords everywhere. `mode` chooses among schedules of the same numbers (see `sums`): "chunked", the
-default and the fastest on all but the shortest sequences, in chunks of `chunk` tokens (32 by default, 64 for
-more than 512 tokens); "recurrent", a token at a time, as one decodes; "parallel", the whole sequence as one
+default and the fastest on all but the shortest sequences, in chunks of `chunk` tokens (32 by default, 64 from
+256 tokens on); "recurrent", a token at a time, as one decodes; "parallel", the whole sequence as one
 chunk. `initial_state` continues from the `state` of an earlier part: a sequence may be cut anywhere.
 
 Sums are kept in float32 or better, and so is the state; the output has the inputs' dtype. A token that holds
@@ -22,7 +22,7 @@ from torch import Tensor
 from attention_core.linear import checks, features
 from attention_core.linear.delta import delta_sum
 from attention_core.linear.features import elu_plus_one, orthogonal_features
-from attention_core.linear.sums import Recurrent, decayed_sum
+from attention_core.linear.sums import Recurrent, decayed_average, decayed_sum
 
 __all__ = [
     "Recurrent",
@@ -81,8 +81,8 @@ def linear_attention(
     query_, key_ = checks.apply_features(feature_map, query_, key_)
     shape = (query_.shape[-1], value.shape[-1] + 1)
     state = checks.initial(initial_state, query, shape, "(*batch, features, dv + 1)")
-    result = decayed_sum(query_, key_, _with_one(value_), None, state, mode=mode, chunk=chunk)
-    return checks.spoil(_normalised(result), spoiled, query.dtype)
+    result = decayed_average(query_, key_, value_, None, state, mode=mode, chunk=chunk)
+    return checks.spoil(result, spoiled, query.dtype)
 
 
 def performer(
@@ -126,10 +126,10 @@ def performer(
     key_ = (key_ - peaks[..., 1:, None]).exp()
     decay = (peaks[..., :-1] - peaks[..., 1:]).exp()
 
-    result = decayed_sum(query_, key_, _with_one(value_), decay, sums, mode=mode, chunk=chunk)
+    result = decayed_average(query_, key_, value_, decay, sums, mode=mode, chunk=chunk)
     last = peaks[..., -1:, None].expand(*sums.shape[:-1], 1)
     carried = torch.cat([result.state, last], dim=-1)
-    return checks.spoil(_normalised(result)._replace(state=carried), spoiled, query.dtype)
+    return checks.spoil(result._replace(state=carried), spoiled, query.dtype)
 
 
 def delta_rule(
@@ -180,15 +180,3 @@ def gated_delta_rule(
     clean, spoiled = checks.quarantine(query, key, value, beta, decay)
     result = delta_sum(*clean, state, mode=mode, chunk=chunk)
     return checks.spoil(result, spoiled, query.dtype)
-
-
-def _with_one(value: Tensor) -> Tensor:
-    """Values with one more feature, always 1, whose sum is the normaliser."""
-    return torch.nn.functional.pad(value, (0, 1), value=1.0)
-
-
-def _normalised(result: Recurrent) -> Recurrent:
-    """Outputs over their last feature; 0 where that is 0, for a query that meets no key at all."""
-    output, total = result.output[..., :-1], result.output[..., -1:]
-    total = total.masked_fill(total == 0, torch.inf)  # x / inf is 0, forward and backward
-    return result._replace(output=output / total)

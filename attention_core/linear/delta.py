@@ -26,8 +26,7 @@ def delta_sum(
     """The rule, by one of the schedules of `sums`; `decay` (*batch, n), or None for 1 throughout."""
     if mode == "recurrent":
         return _recurrent(query, key, value, beta, decay, state)
-    n = query.shape[-2]
-    chunks = Chunks(n, n if mode == "parallel" else chunk)
+    chunks = Chunks.of(query.shape[-2], mode, chunk)
     return _chunked(chunks, query, key, value, beta, decay, state)
 
 

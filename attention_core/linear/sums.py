@@ -32,9 +32,31 @@ def decayed_sum(
     """The sum, by one of the schedules; `decay` (*batch, n), or None for one that is 1 throughout."""
     if mode == "recurrent":
         return _recurrent(query, key, value, decay, state)
-    n = query.shape[-2]
-    chunks = Chunks(n, n if mode == "parallel" else chunk)
+    chunks = Chunks.of(query.shape[-2], mode, chunk)
     return _chunked(chunks, query, key, value, decay, state)
+
+
+def decayed_average(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    decay: Tensor | None,
+    state: Tensor,
+    *,
+    mode: str,
+    chunk: int | None,
+) -> Recurrent:
+    r"""The sum over the sum of its weights: $o_t = S_t^\top q_t / z_t^\top q_t$, $z_t = a_t z_{t-1} + k_t$.
+
+    z is what S would be for a value that is always 1, and the last column of the state (*batch, d, dv + 1).
+    Where the denominator is 0, for a query that meets no key at all, the output is 0.
+    """
+    if mode == "recurrent":
+        with_one = torch.nn.functional.pad(value, (0, 1), value=1.0)
+        output, state = _recurrent(query, key, with_one, decay, state)
+        return Recurrent(_divide(output[..., :-1], output[..., -1:]), state)
+    chunks = Chunks.of(query.shape[-2], mode, chunk)
+    return _chunked(chunks, query, key, value, decay, state, average=True)
 
 
 def _recurrent(query: Tensor, key: Tensor, value: Tensor, decay: Tensor | None, state: Tensor) -> Recurrent:
@@ -48,11 +70,18 @@ def _recurrent(query: Tensor, key: Tensor, value: Tensor, decay: Tensor | None, 
 
 
 def _chunked(
-    chunks: "Chunks", query: Tensor, key: Tensor, value: Tensor, decay: Tensor | None, state: Tensor
+    chunks: "Chunks",
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    decay: Tensor | None,
+    state: Tensor,
+    *,
+    average: bool = False,
 ) -> Recurrent:
     query, key, value = chunks.cut(query), chunks.cut(key), chunks.cut(value)  # (*batch, chunks, size, width)
     # Selected, not multiplied by 0: the product with a later key may have overflowed.
-    pairs = (query @ key.mT).tril()  # (*batch, chunks, size, size)
+    pairs = (query @ key.mT).tril_()  # (*batch, chunks, size, size)
     survival = None
     if decay is not None:
         survival = Survival(chunks.cut(decay[..., None], fill=1.0))
@@ -60,12 +89,28 @@ def _chunked(
         query = query * survival.from_start
         key = key * survival.to_end
 
+    dv = value.shape[-1]
+    starts, end = _starts(key.mT @ value, survival, state[..., :dv])  # (*batch, chunks, d, dv)
+    output = (pairs @ value).add_(query @ starts)
+    if average:  # a sum by itself: the product with one more column of values, all 1, takes longer
+        starts, total_end = _starts(key.sum(-2).unsqueeze(-1), survival, state[..., dv:])
+        total = pairs.sum(-1, keepdim=True) + query @ starts
+        output, end = _divide(output, total), torch.cat([end, total_end], dim=-1)
+    return Recurrent(chunks.join(output), end)
+
+
+def _starts(written: Tensor, survival: "Survival | None", state: Tensor) -> tuple[Tensor, Tensor]:
+    """The state before each chunk, given what each chunk writes, and the state after the last."""
     starts = []
-    for c, written in enumerate((key.mT @ value).unbind(-3)):
+    for c, own in enumerate(written.unbind(-3)):
         starts.append(state)
-        state = written + (state if survival is None else survival.whole[..., c, :, :] * state)
-    output = pairs @ value + query @ torch.stack(starts, dim=-3)
-    return Recurrent(chunks.join(output), state)
+        state = own + (state if survival is None else survival.whole[..., c, :, :] * state)
+    return torch.stack(starts, dim=-3), state
+
+
+def _divide(output: Tensor, total: Tensor) -> Tensor:
+    """Output over total, 0 where that is 0: x / inf is 0, forward and backward."""
+    return output / total.masked_fill(total == 0, torch.inf)
 
 
 class Chunks:
@@ -73,9 +118,14 @@ class Chunks:
 
     def __init__(self, n: int, size: int | None):
         self.n = n
-        size = size or (32 if n <= 512 else 64)  # measured on a CPU, at width 64
+        size = size or (32 if n < 256 else 64)  # measured on a CPU, at width 64
         self.size = max(1, min(size, n))
         self.count = max(1, -(-n // self.size))  # one even for no token at all
+
+    @classmethod
+    def of(cls, n: int, mode: str, size: int | None) -> "Chunks":
+        """Those of a schedule: "parallel" is one chunk."""
+        return cls(n, n if mode == "parallel" else size)
 
     def cut(self, x: Tensor, fill: float = 0.0) -> Tensor:
         """(*batch, n, width) to (*batch, chunks, size, width). Zeros write nothing; 1 decays nothing."""
