@@ -1,5 +1,6 @@
 """The rest of `flash`: block masks, the choice of a kernel, its errors, and what it costs."""
 
+import math
 import subprocess
 import sys
 from functools import partial
@@ -225,6 +226,22 @@ def test_triton_that_is_not_installed_says_how(monkeypatch):
     monkeypatch.setattr(choice, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"`kernel` .*pip install triton"):
         flash_attention(Q, K, V, kernel="triton")
+
+
+# Strips
+
+
+def test_strips_hold_every_allowed_pair_once_and_fewer_others_than_tiles():
+    visible = Visible(600, 640, causal=True, window=500)
+    held, computed, in_tiles = torch.zeros(600, 640), 0, 0
+    for rows in visible.row_tiles(512):
+        for seeing, keys, ceiling in visible.strips(0, 0, rows, 512):
+            held[seeing, keys] += 1 if ceiling is None else (ceiling == math.inf).float()
+            computed += held[seeing, keys].numel()
+        in_tiles += sum((rows.stop - rows.start) * (t.stop - t.start) for t, _ in visible.tiles(0, 0, rows, 512))
+    assert torch.equal(held.bool(), masks.window(600, 640, 500, align="lower_right"))
+    assert held.max() == 1
+    assert computed < 0.85 * in_tiles
 
 
 # Cost

@@ -71,12 +71,13 @@ def forward(
         for tile_rows in visible.row_tiles(rows):
             queries = query[b, h, tile_rows].to(exact) * (scale * unit)
             row = _Row(queries, values.shape[-1])
-            for tile_cols, ceiling in visible.tiles(b, h, tile_rows, cols):
-                scores = _product(buffer, queries, keys[tile_cols].mT)  # (r, c)
+            for seeing, tile_cols, ceiling in visible.strips(b, h, tile_rows, cols):
+                own = slice(seeing.start - tile_rows.start, None)
+                scores = _product(buffer, queries[own], keys[tile_cols].mT)  # (r, c)
                 if score_mod is not None:
-                    scores.copy_(modify(score_mod, scores, b, h, tile_rows, tile_cols)).mul_(_BITS)
+                    scores.copy_(modify(score_mod, scores, b, h, seeing, tile_cols)).mul_(_BITS)
                 _lower(scores, ceiling)
-                row.meet(scores, values[tile_cols])
+                row.meet(own, scores, values[tile_cols])
             output[b, h, tile_rows], lse[b, h, tile_rows] = row.finish()
     attended = spoil(Attended(output, None, lse), spoiled)
     return attended.output, attended.lse
@@ -94,16 +95,17 @@ class _Row:
         self.total = queries.new_zeros(r, 1)
         self.average = queries.new_zeros(r, dv)
 
-    def meet(self, scores: Float[Tensor, "r c"], values: Float[Tensor, "c dv"]) -> None:
-        """Take in one tile; `scores` is overwritten, since a copy would cost a tenth of the time."""
-        maximum = torch.maximum(self.maximum, scores.amax(-1, keepdim=True))
+    def meet(self, own: slice, scores: Float[Tensor, "r c"], values: Float[Tensor, "c dv"]) -> None:
+        """Let these queries take in one tile; `scores` is overwritten: a copy would cost a tenth of the time."""
+        before, total, average = self.maximum[own], self.total[own], self.average[own]
+        maximum = torch.maximum(before, scores.amax(-1, keepdim=True))
         # A query that has met no allowed key has maximum -inf, and -inf - -inf is NaN: it gets 0 for a shift.
         shift = maximum.masked_fill(maximum == -math.inf, 0.0)
         weights = scores.sub_(shift).exp2_()
-        correction = (self.maximum - shift).exp2_()
-        self.total.mul_(correction).add_(weights.sum(-1, keepdim=True))
-        self.average.mul_(correction).addmm_(weights, values)
-        self.maximum = maximum
+        correction = (before - shift).exp2_()
+        total.mul_(correction).add_(weights.sum(-1, keepdim=True))
+        average.mul_(correction).addmm_(weights, values)
+        before.copy_(maximum)
 
     def finish(self) -> tuple[Float[Tensor, "r dv"], Float[Tensor, " r"]]:
         """Output and lse; 0 and -inf for a query that met no key."""
@@ -159,17 +161,18 @@ def backward(
             queries = query[b, h, tile_rows].to(exact) * (scale * unit)
             grad_rows = grad_output[b, h, tile_rows].to(exact)
             grad_queries = torch.zeros_like(queries)
-            for tile_cols, ceiling in visible.tiles(b, h, tile_rows, cols):
-                scores = _product(buffers[0], queries, keys[tile_cols].mT)  # (r, c)
-                modified = Modified(score_mod, scores, b, h, tile_rows, tile_cols)
+            for seeing, tile_cols, ceiling in visible.strips(b, h, tile_rows, cols):
+                own = slice(seeing.start - tile_rows.start, None)
+                scores = _product(buffers[0], queries[own], keys[tile_cols].mT)  # (r, c)
+                modified = Modified(score_mod, scores, b, h, seeing, tile_cols)
                 logits = _lower(modified.logits(_BITS), ceiling)
-                weights = logits.sub_(lse[b, h, tile_rows, None]).exp2_()
-                grad_values[tile_cols].addmm_(weights.mT, grad_rows)
-                grad_scores = _product(buffers[1], grad_rows, values[tile_cols].mT)
-                grad_scores.sub_(delta[b, h, tile_rows, None]).mul_(weights)
+                weights = logits.sub_(lse[b, h, seeing, None]).exp2_()
+                grad_values[tile_cols].addmm_(weights.mT, grad_rows[own])
+                grad_scores = _product(buffers[1], grad_rows[own], values[tile_cols].mT)
+                grad_scores.sub_(delta[b, h, seeing, None]).mul_(weights)
                 grad_scores = modified.pull_back(grad_scores, captured, grads.captured)
-                grad_queries.addmm_(grad_scores, keys[tile_cols])
-                grad_keys[tile_cols].addmm_(grad_scores.mT, queries)
+                grad_queries[own].addmm_(grad_scores, keys[tile_cols])
+                grad_keys[tile_cols].addmm_(grad_scores.mT, queries[own])
             grads.query[b, h, tile_rows] = grad_queries.mul_(scale)
         if (h + 1) % group == 0:
             grads.key[b, kv], grads.value[b, kv] = grad_keys.div_(unit), grad_values

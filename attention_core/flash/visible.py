@@ -11,6 +11,8 @@ from torch import Tensor
 
 from attention_core.flash.blocks import EMPTY, FULL, BlockMask
 
+_STRIP = 128  # keys
+
 
 class Visible(NamedTuple):
     r"""The allowed pairs of n queries and m keys: every restriction below that is given must allow a pair.
@@ -58,6 +60,25 @@ class Visible(NamedTuple):
             kind = FULL if self.block_mask is None else self.block_mask.kind(b, h, rows.start, begin)
             if kind != EMPTY:
                 yield tile, self._ceiling(b, h, rows, tile, full=kind == FULL)
+
+    def strips(
+        self, b: int, h: int, rows: slice, cols: int
+    ) -> Iterator[tuple[slice, slice, Float[Tensor, "r c"] | None]]:
+        """`tiles`, each with the queries it is for; those that a causal mask cuts, in strips of fewer keys.
+
+        A strip leaves out the queries before its first key, none of which sees any of it: of the square on
+        the diagonal three eighths.
+        """
+        for tile, ceiling in self.tiles(b, h, rows, cols):
+            own = rows.start + self.m - self.n  # the first query's own place
+            if not self.causal or tile.stop - 1 <= own:
+                yield rows, tile, ceiling
+                continue
+            for start in range(tile.start, tile.stop, _STRIP):
+                strip = slice(start, min(start + _STRIP, tile.stop))
+                blind = max(0, start - own)
+                part = ceiling[blind:, strip.start - tile.start : strip.stop - tile.start]
+                yield slice(rows.start + blind, rows.stop), strip, part
 
     def row_tiles(self, rows: int) -> Iterator[slice]:
         """The queries, `rows` at a time; the last tile may be shorter."""
