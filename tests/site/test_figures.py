@@ -6,6 +6,7 @@ Throughout, what is compared is what a view says it has drawn, never what its co
 import functools
 import json
 import math
+import time
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import torch
 from attention_core import normalizers
 from attention_core.datasets import worked_alignments
 
-from ..browser import eventually, painted, serving
+from ..browser import Handler, eventually, painted, serving
 
 CHAPTER = "chapters/2-alignment/alignment-matrix.html"
 SINGLE = 1e-6  # frames travel as float32
@@ -201,23 +202,54 @@ def test_figures_work_from_a_disk(site, open_page):
     assert drawn(fig)["step"] == "2"
 
 
-def test_nothing_moves_while_the_page_loads(open_page, browser, origin):
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+SHIFT = """window.shift = 0;
+    const add = entry => { if (!entry.hadRecentInput) window.shift += entry.value; };
+    new PerformanceObserver(list => list.getEntries().forEach(add))
+        .observe({type: 'layout-shift', buffered: true});
+"""
+
+
+class Halting(Handler):
+    """The text of a page, then nothing for a while, then the contents that stand beside it."""
+
+    def copyfile(self, source, outputfile) -> None:
+        text, beside, rest = source.read().partition(b'<div class="bd-sidebar-secondary')
+        outputfile.write(text)
+        if beside:
+            outputfile.flush()
+            time.sleep(0.5)
+        outputfile.write(beside + rest)
+
+
+def shift(context, address: str) -> float:
+    """The layout shift of a page from its first paint until all has arrived and is drawn."""
     page = context.new_page()
-    page.add_init_script(
-        "window.shift = 0; const add = entry => { if (!entry.hadRecentInput) window.shift += entry.value; };"
-        "new PerformanceObserver(list => list.getEntries().forEach(add))"
-        ".observe({type: 'layout-shift', buffered: true});"
+    page.add_init_script(SHIFT)
+    page.goto(address, wait_until="networkidle")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('figure[data-figure]')]"
+        ".every(figure => figure.dataset.live !== undefined)"
     )
+    page.evaluate("document.fonts.ready")
+    painted(page)
+    total = page.evaluate("window.shift")
+    page.close()
+    return total
+
+
+def test_nothing_moves_while_the_page_loads(browser, origin):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
     for path in ("book/index.html", CHAPTER):
-        page.goto(f"{origin}/{path}", wait_until="networkidle")
-        page.wait_for_function(
-            "() => [...document.querySelectorAll('figure[data-figure]')]"
-            ".every(figure => figure.dataset.live !== undefined)"
-        )
-        page.evaluate("document.fonts.ready")
-        painted(page)
-        assert page.evaluate("window.shift") <= 0.02, path
+        assert shift(context, f"{origin}/{path}") <= 0.02, path
+    context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_moves_when_a_page_arrives_in_two_pieces(site, pages, browser, width):
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    with serving(site, Halting) as address:
+        shifts = {path: shift(context, f"{address}/{path}") for path in pages}
+    assert max(shifts.values()) <= 0.02, shifts
     context.close()
 
 
