@@ -37,15 +37,15 @@ def _theme(index: int) -> str:
 
 
 STYLE = (
-    f".pa-static{{{_theme(0)}margin:1.25rem 0;color:var(--ps-ink)}}"
-    f"html[data-theme=dark] .pa-static,body[data-jp-theme-light=false] .pa-static{{{_theme(1)}}}"
+    f".pa-drawing{{{_theme(0)}margin:1.25rem 0;color:var(--ps-ink)}}"
+    f"html[data-theme=dark] .pa-drawing,body[data-jp-theme-light=false] .pa-drawing{{{_theme(1)}}}"
     # The site's theme puts a pale box behind every output in its dark mode.
-    "html[data-theme] .bd-content div.cell_output .text_html:has(figure.pa-static)"
+    "html[data-theme] .bd-content div.cell_output .text_html:has(figure.pa-drawing)"
     "{background:none;color:inherit;padding:0}"
-    ".pa-static .panels{display:flex;flex-wrap:wrap;gap:1rem 2rem}"
-    ".pa-static svg{display:block;width:100%;max-width:23rem;height:auto;flex:1 1 17rem;font-family:inherit;"
+    ".pa-drawing .panels{display:flex;flex-wrap:wrap;gap:1rem 2rem}"
+    ".pa-drawing svg{display:block;width:100%;max-width:23rem;height:auto;flex:1 1 17rem;font-family:inherit;"
     "font-variant-numeric:tabular-nums}"
-    ".pa-static figcaption{font-size:.875rem;font-weight:400;margin-top:.5rem;color:var(--ps-muted);"
+    ".pa-drawing figcaption{font-size:.875rem;font-weight:400;margin-top:.5rem;color:var(--ps-muted);"
     "text-align:start}"
 )
 
@@ -73,7 +73,7 @@ class StaticFigure:
     def _repr_html_(self) -> str:
         caption = f"<figcaption>{escape(self.caption)}</figcaption>" if self.caption else ""
         return (
-            f'<figure class="pa-static" data-figure-static="{escape(self.kind)}"><style>{STYLE}</style>'
+            f'<figure class="pa-drawing" data-figure-static="{escape(self.kind)}"><style>{STYLE}</style>'
             f'<div class="panels" role="img" aria-label="{escape(self.alt)}">{"".join(self.panels)}</div>'
             f"{caption}</figure>"
         )

@@ -56,6 +56,25 @@ def test_every_figure_is_live_on_every_page(pages, open_page):
     assert counted >= 3
 
 
+ROOM = """host => {
+    const [live, still] = [host.querySelector(".pa-live"), host.querySelector(".pa-static")];
+    still.style.display = "block";
+    return [live, still].map(part => part.firstElementChild.getBoundingClientRect().height);
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_live_figure_takes_the_room_of_its_static_picture(pages, open_page, width):
+    counted = 0
+    for path in pages:
+        page = open_page(path, viewport={"width": width, "height": 900})
+        for fig in page.locator("figure[data-figure]").all():
+            live, still = fig.evaluate(ROOM)
+            assert live == pytest.approx(still, abs=1), f"{path}: {fig.get_attribute('data-figure')}"
+            counted += 1
+    assert counted >= 8
+
+
 KEYS = {
     "range": ["ArrowLeft", "ArrowRight", "Home", "End"],
     "radio": ["Space", "ArrowRight"],
