@@ -41,7 +41,7 @@ def self_attention(x: np.ndarray, projections: np.ndarray, mode: int) -> tuple[n
     tokens = torch.from_numpy(x.copy())
     if MODES[mode] == "sinusoidal":
         tokens = tokens + positions.sinusoidal(n, d, dtype=torch.float64)
-    query, key, value = tokens @ torch.from_numpy(projections)  # each (n, d)
+    query, key, value = (tokens @ w for w in torch.from_numpy(projections))  # each (n, d)
     if MODES[mode] == "RoPE":
         query, key = positions.rope(query), positions.rope(key)
     mask = masks.causal(n) if MODES[mode] == "causal mask" else None
