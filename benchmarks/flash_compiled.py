@@ -39,12 +39,21 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "flash_compiled.json"
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 
-KERNELS = ("forward", "backward_query", "backward_key", "backward_rows")
+# The second word of a name says which sum a launch of `backward_key` makes, where it makes only one.
+KERNELS = (
+    "forward",
+    "backward_query",
+    "backward_key",
+    "backward_key key",
+    "backward_key value",
+    "backward_rows",
+)
 DTYPES = ("bfloat16", "float16", "float32")
 WIDTHS = (16, 32, 64, 128, 256)  # to one of these the kernels pad; 80 and 96 are 128 with empty columns
 FEATURES = ("plain", "lengths", "block mask", "score_mod", "all")
 CAPABILITIES = (80, 90, 100)
-SHARED = {80: 166_912, 90: 232_448, 100: 232_448}  # bytes that one program may have
+# Bytes that one program may have. 8.0 itself has 166912; 8.6, 8.9 and 12.0, which take its tiles, have these.
+SHARED = {80: 101_376, 90: 232_448, 100: 232_448}
 # Instructions of the matrix unit: by warp, by four warps (wgmma), by a whole program (tcgen05).
 PRODUCT = {80: "HMMA", 90: "HGMMA", 100: "UTCHMMA"}
 POINTERS = {"float16": "*fp16", "bfloat16": "*bf16", "float32": "*fp32"}
@@ -56,18 +65,19 @@ def relative(score, b, h, q_idx, kv_idx):
     return torch.tanh(score) + TABLE[q_idx - kv_idx + 100]
 
 
-def tiles_of(name: str, dtype: str, width: int, features: str) -> gpu.Tiles:
+def tiles_of(name: str, dtype: str, width: int, features: str, capability: int) -> gpu.Tiles:
     """The tiles that the launch takes."""
-    name = "backward_query" if name == "backward_rows" else name
-    return gpu.tiles_for(name, getattr(torch, dtype), width, features not in ("plain", "lengths"))
+    name = "backward_query" if name == "backward_rows" else name.split()[0]
+    return gpu.tiles_for(name, getattr(torch, dtype), width, features not in ("plain", "lengths"), capability)
 
 
-def source(name: str, dtype: str, width: int, features: str) -> tuple[ASTSource, dict]:
+def source(name: str, dtype: str, width: int, features: str, capability: int) -> tuple[ASTSource, dict]:
     """The kernel as `gpu` launches it, and its launch options."""
+    name, _, wanted = name.partition(" ")
     kernel = getattr(kernels if name == "forward" else kernels_backward, name)
     has = {feature: features in (feature, "all") for feature in FEATURES[1:]}
-    block = 128 if has["block mask"] else 0
-    tiles = tiles_of(name, dtype, width, features)
+    block = gpu.BLOCK if has["block mask"] else 0
+    tiles = tiles_of(name, dtype, width, features, capability)
     mod = lowering.lower(relative if has["score_mod"] else None, torch.device("cpu"))
     padded = gpu._padded(width)
     constants = {
@@ -75,6 +85,7 @@ def source(name: str, dtype: str, width: int, features: str) -> tuple[ASTSource,
         "QUERIES": tiles.queries, "KEYS": tiles.keys, "BLOCK": block,
         "DOT": gpu.dot_type(getattr(torch, dtype)), "SCORE_MOD": mod.function, "SCORE_GRAD": mod.derivative,
         "MASK_ALL": bool(block),  # as it must be where m is not a multiple of the block
+        "WANTED": wanted or "both",
     }  # fmt: skip
     constants |= {} if has["lengths"] else {"lengths": None}
     constants |= {} if has["block mask"] else {"blocks": None}
@@ -87,19 +98,22 @@ def source(name: str, dtype: str, width: int, features: str) -> tuple[ASTSource,
     types |= {"scale": "fp32", "lengths": "*i32", "captured": ("*fp32",) * len(mod.captured)}
     types |= {"blocks": ("*i32", "*i32", "*i32", "*i8", "i32", "i32")}
     places = dict(enumerate(kernel.arg_names))
+    multiples = {(k,) for k, x in places.items() if x in aligned}  # of 16, the addresses
+    if has["block mask"]:
+        multiples |= {(kernel.arg_names.index("blocks"), k) for k in range(4)}
     made = ASTSource(
         kernel,
         {x: "constexpr" if x in constants else types[x] for x in kernel.arg_names},
         {(k,): constants[x] for k, x in places.items() if x in constants},
-        {(k,): [["tt.divisibility", 16]] for k, x in places.items() if x in aligned},
+        {place: [["tt.divisibility", 16]] for place in multiples},
     )
-    return made, {"num_warps": tiles.warps, "num_stages": tiles.stages}
+    return made, tiles.options
 
 
 def compiled(name: str, dtype: str, width: int, features: str, capability: int) -> dict:
     """What came of it: a row."""
     row = {"kernel": name, "dtype": dtype, "width": width, "features": features, "capability": capability}
-    made, options = source(name, dtype, width, features)
+    made, options = source(name, dtype, width, features, capability)
     with (
         tempfile.TemporaryDirectory() as folder,
         environment(TRITON_CACHE_DIR=folder, TRITON_DUMP_PTXAS_LOG="1"),  # nothing old, and the warnings
@@ -107,7 +121,7 @@ def compiled(name: str, dtype: str, width: int, features: str, capability: int) 
     ):
         kernel = triton.compile(made, target=GPUTarget("cuda", capability, 32), options=options)
         instructions = disassembled(kernel.asm["cubin"], Path(folder))
-    row |= {"tiles": tiles_of(name, dtype, width, features)}
+    row |= {"tiles": tiles_of(name, dtype, width, features, capability)}
     row |= {"shared": kernel.metadata.shared} | read(log.getvalue())
     row["instructions"] = {x: instructions[x] for x in ("HMMA", "HGMMA", "UTCHMMA", "UTMALDG", "FFMA")}
     row["local"] = instructions["LDL"] + instructions["STL"]
@@ -167,12 +181,19 @@ def environment(**variables: str):
 
 
 def configurations(kernels, dtypes, widths, features, capabilities) -> list[tuple]:
-    """Every combination that differs: the kernel for rows knows neither masks nor modifications."""
+    """Every combination that the dispatch can choose."""
     return [
-        case
-        for case in product(kernels, dtypes, widths, features, capabilities)
-        if case[0] != "backward_rows" or case[3] == "plain"
+        (name, dtype, width, has, capability)
+        for name, dtype, width, has, capability in product(kernels, dtypes, widths, features, capabilities)
+        if launched(name, width, has)
     ]
+
+
+def launched(name: str, width: int, features: str) -> bool:
+    """Whether `gpu` ever does: the kernel for rows knows no restrictions, that for keys sums two or one."""
+    if name.startswith("backward_key"):
+        return (name.partition(" ")[2] or "both") in gpu.key_launches(width)
+    return name != "backward_rows" or features == "plain"
 
 
 @functools.cache

@@ -1,9 +1,10 @@
 """What Triton makes of the kernels for a GPU, found out without one: instructions, registers, memory.
 
-`python benchmarks/flash_compiled.py` compiles every configuration; here is a part that covers it. On Hopper
-all tiles that the tables hold, bare and with everything at once (lengths, a block mask and a `score_mod`: it
-holds the most registers). A narrower head takes the tiles of its class with less to keep. bfloat16 stands for
-float16, whose programs differ in the type of a product alone; other generations are seen at their fullest.
+`python benchmarks/flash_compiled.py` compiles every configuration; here is a part that covers it. On each
+generation of GPUs every row of both tables of tiles, with the most that can come with it: lengths for plain
+tiles; lengths, a block mask and a `score_mod` at once for modified ones. Less holds fewer registers, as do
+narrower heads in the tiles of their class. bfloat16 stands for float16, whose programs differ in the type of
+a product alone. float32 has one row a width for all kernels: that which keeps most is compiled everywhere.
 """
 
 import sys
@@ -20,43 +21,46 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import flash_compiled
 
 compiles = pytest.mark.skipif(gpu.INTERPRETED, reason="TRITON_INTERPRET=1 is set, so nothing is compiled")
-PRODUCTS = ("forward", "backward_query", "backward_key")
+PRODUCTS = flash_compiled.KERNELS[:-1]
+CLASSES = (64, 128, 256)  # widths at which the tiles change
+LAUNCHED = [
+    (name, width) for name in PRODUCTS for width in CLASSES if flash_compiled.launched(name, width, "all")
+]
+
+
+def sound(*case):
+    row = flash_compiled.compiled(*case)
+    assert row["faults"] == [], flash_compiled.told(row)
+    return row
 
 
 @compiles
-@pytest.mark.parametrize("features", ["plain", "all"])
-@pytest.mark.parametrize("width", [64, 128, 256])
-@pytest.mark.parametrize("name", PRODUCTS)
-def test_on_hopper_products_are_wgmma_loads_are_tma_and_nothing_spills(name, width, features):
-    row = flash_compiled.compiled(name, "bfloat16", width, features, 90)
-    if (name, width) == ("backward_key", 256):  # two sums of 64 by 256 in float32: said in `gpu.TILES`
-        assert 0 < row["stack"] <= 32
-        assert all("spills" in fault for fault in row["faults"])
-    else:
-        assert row["faults"] == []
-    assert row["instructions"]["HGMMA"] > 0
-    assert row["instructions"]["HMMA"] == 0
-    assert row["instructions"]["UTMALDG"] > 0
+@pytest.mark.parametrize("features", ["lengths", "all"])
+@pytest.mark.parametrize(("name", "width"), LAUNCHED)
+@pytest.mark.parametrize("capability", flash_compiled.CAPABILITIES)
+def test_no_tile_spills_and_each_generation_multiplies_in_its_own_unit(capability, name, width, features):
+    sound(name, "bfloat16", width, features, capability)
 
 
 @compiles
-@pytest.mark.parametrize("capability", [80, 100])
-@pytest.mark.parametrize("name", PRODUCTS)
-def test_other_generations_use_their_own_matrix_units_and_spill_nothing(name, capability):
-    assert flash_compiled.compiled(name, "float16", 128, "all", capability)["faults"] == []
+@pytest.mark.parametrize("width", CLASSES)
+@pytest.mark.parametrize("capability", flash_compiled.CAPABILITIES)
+def test_nor_does_any_float32_tile_of_the_kernel_that_keeps_most(capability, width):
+    name = "backward_key" if width <= 128 else "backward_key key"
+    sound(name, "float32", width, "all", capability)
 
 
 @compiles
-@pytest.mark.parametrize("name", PRODUCTS)
+@pytest.mark.parametrize("name", ["forward", "backward_query", "backward_key"])
 def test_float32_is_multiplied_exactly(name):
-    row = flash_compiled.compiled(name, "float32", 64, "plain", 90)
-    assert row["faults"] == []  # TF32, in the matrix unit, would keep 10 bits of 23
+    """TF32, in the matrix unit, would keep 10 bits of 23."""
+    row = sound(name, "float32", 64, "plain", 90)
     assert row["instructions"]["FFMA"] > 0
 
 
 @compiles
 def test_the_kernel_for_rows_compiles():
-    assert flash_compiled.compiled("backward_rows", "bfloat16", 128, "plain", 90)["faults"] == []
+    sound("backward_rows", "bfloat16", 128, "plain", 90)
 
 
 def everything(score, b, h, q_idx, kv_idx):
@@ -124,7 +128,7 @@ def test_a_sound_kernel_has_no_faults():
         ({"stack": 8}, "spills"),
         ({"local": 1}, "spills"),
         ({"shared": 232449}, "shared memory"),
-        ({"capability": 80, "shared": 166913}, "of 166912"),
+        ({"capability": 80, "shared": 101377}, "of 101376"),
         ({"instructions": {"HMMA": 9, "HGMMA": 0, "UTCHMMA": 0, "UTMALDG": 2}}, "HMMA"),
         ({"instructions": {"HMMA": 1, "HGMMA": 9, "UTCHMMA": 0, "UTMALDG": 2}}, "HMMA"),
         ({"instructions": {"HMMA": 0, "HGMMA": 9, "UTCHMMA": 0, "UTMALDG": 0}}, "TMA"),
@@ -138,7 +142,43 @@ def test_each_fault_is_told(changed, words):
 def test_every_configuration_is_in_the_matrix_once():
     f = flash_compiled
     cases = f.configurations(f.KERNELS, f.DTYPES, f.WIDTHS, f.FEATURES, f.CAPABILITIES)
-    assert len(cases) == len(set(cases)) == 3 * 5 * 3 * (3 * 5 + 1)
-    for name in PRODUCTS:
-        for table in (gpu.TILES, gpu.MODIFIED_TILES):
-            assert max(table[name]) == gpu.WIDEST
+    by_key = 4 * 1 + 1 * 2  # up to width 128 one launch makes both sums, at 256 each has its own
+    assert len(cases) == len(set(cases)) == 3 * 3 * (5 * (5 + 5 + by_key) + 5)
+
+
+@pytest.mark.parametrize("tables", [gpu.TILES, gpu.MODIFIED_TILES], ids=["plain", "modified"])
+def test_the_tables_of_tiles_hold_what_is_compiled_and_nothing_else(tables):
+    assert set(tables) == set(flash_compiled.CAPABILITIES)
+    for table in tables.values():
+        assert set(table) == {name.split()[0] for name in PRODUCTS}
+        assert all(tuple(rows) == CLASSES and max(rows) == gpu.WIDEST for rows in table.values())
+    assert tuple(gpu.SINGLE_TILES) == CLASSES
+
+
+@compiles
+@pytest.mark.parametrize("name", ["forward", "backward_query", "backward_key", "backward_rows"])
+def test_sizes_do_not_change_the_program(name):
+    """Triton would make another where one is 1 or a multiple of 16, and no test here would have seen it."""
+    made, _ = flash_compiled.source(name, "bfloat16", 64, "plain", 90)
+    numbers = {x for x, kind in made.signature.items() if kind == "i32"}
+    assert numbers
+    assert numbers <= {x.name for x in made.fn.params if x.do_not_specialize}
+
+
+@compiles
+def test_no_tile_is_larger_than_the_smallest_block_of_a_mask():
+    """A program walks the tiles of one block at a time."""
+    for tables in (gpu.TILES, gpu.MODIFIED_TILES):
+        for table in tables.values():
+            tiles = [tile for rows in table.values() for tile in rows.values()]
+            assert max(max(tile.queries, tile.keys) for tile in tiles) <= gpu.BLOCK
+
+
+@compiles
+@pytest.mark.parametrize(
+    ("device", "tables"),
+    [((8, 0), 80), ((8, 9), 80), ((9, 0), 90), ((10, 0), 100), ((10, 3), 100), ((12, 0), 80)],
+)
+def test_a_device_takes_the_tiles_of_the_matrix_unit_it_has(device, tables, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: device)
+    assert gpu.capability(torch.device("cuda")) == tables

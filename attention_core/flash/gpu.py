@@ -31,23 +31,52 @@ class Tiles(NamedTuple):
     warps: int = 4
     stages: int = 2
 
+    @property
+    def options(self) -> dict[str, int]:
+        """For Triton. Without `maxnreg` the assembler may spill a little to fit in one more program."""
+        return {"num_warps": self.warps, "num_stages": self.stages, "maxnreg": 255}
 
-# By kernel, then by the padded width up to which it holds. Found by compiling for compute capability 9.0 and
-# reading the registers: the largest tiles that spill nothing. Except where keys and values of width 256 get
-# their gradients: two sums of 64 by 256 leave too little room, and 24 to 32 bytes a thread are spilled.
+
+# By compute capability, by kernel, then by the padded width up to which it holds. Found by compiling for each
+# and reading the registers: large tiles that spill nothing, with whatever lengths.
 TILES = {
-    "forward": {64: Tiles(128, 64, 4, 3), 128: Tiles(128, 128, 8, 2), 256: Tiles(64, 64, 8, 2)},
-    "backward_query": {64: Tiles(64, 64, 4, 2), 128: Tiles(64, 64, 4, 2), 256: Tiles(64, 32, 8, 2)},
-    "backward_key": {64: Tiles(64, 128, 8, 2), 128: Tiles(32, 128, 8, 1), 256: Tiles(16, 64, 8, 1)},
+    80: {
+        "forward": {64: Tiles(128, 32, 8, 2), 128: Tiles(64, 64, 8, 2), 256: Tiles(64, 32, 8, 2)},
+        "backward_query": {64: Tiles(64, 64, 4, 2), 128: Tiles(64, 32, 4, 2), 256: Tiles(64, 16, 8, 2)},
+        "backward_key": {64: Tiles(32, 64, 8, 2), 128: Tiles(32, 64, 8, 2), 256: Tiles(16, 64, 8, 2)},
+    },
+    90: {
+        "forward": {64: Tiles(128, 64, 4, 3), 128: Tiles(128, 128, 8, 2), 256: Tiles(64, 64, 8, 2)},
+        "backward_query": {64: Tiles(64, 64, 4, 2), 128: Tiles(64, 64, 4, 2), 256: Tiles(64, 32, 8, 2)},
+        "backward_key": {64: Tiles(64, 128, 8, 2), 128: Tiles(32, 128, 8, 1), 256: Tiles(32, 64, 8, 2)},
+    },
+    100: {
+        "forward": {64: Tiles(128, 64, 4, 3), 128: Tiles(128, 128, 8, 2), 256: Tiles(64, 64, 8, 2)},
+        "backward_query": {64: Tiles(64, 64, 4, 2), 128: Tiles(64, 64, 4, 2), 256: Tiles(64, 32, 8, 2)},
+        "backward_key": {64: Tiles(64, 128, 8, 1), 128: Tiles(32, 128, 8, 1), 256: Tiles(64, 64, 8, 1)},
+    },
 }
-# With a `score_mod` or a block mask a tile needs more registers: the largest that then spill nothing.
+# With a `score_mod` or a block mask a tile needs more registers: what then spills nothing, with all at once.
 MODIFIED_TILES = {
-    "forward": {64: Tiles(128, 32, 8, 2), 128: Tiles(64, 64, 8, 2), 256: Tiles(64, 16, 8, 2)},
-    "backward_query": {64: Tiles(64, 64, 8, 2), 128: Tiles(64, 32, 4, 2), 256: Tiles(64, 16, 8, 2)},
-    "backward_key": {64: Tiles(32, 128, 8, 2), 128: Tiles(16, 128, 8, 2), 256: Tiles(16, 64, 8, 2)},
+    80: {
+        "forward": {64: Tiles(128, 32, 8, 2), 128: Tiles(64, 32, 8, 2), 256: Tiles(64, 16, 8, 2)},
+        "backward_query": {64: Tiles(64, 64, 8, 2), 128: Tiles(64, 32, 4, 2), 256: Tiles(64, 16, 8, 2)},
+        "backward_key": {64: Tiles(16, 128, 8, 2), 128: Tiles(16, 64, 8, 2), 256: Tiles(16, 64, 8, 2)},
+    },
+    90: {
+        "forward": {64: Tiles(128, 32, 8, 2), 128: Tiles(64, 64, 8, 2), 256: Tiles(64, 16, 8, 2)},
+        "backward_query": {64: Tiles(64, 64, 8, 2), 128: Tiles(64, 32, 4, 2), 256: Tiles(64, 16, 8, 2)},
+        "backward_key": {64: Tiles(32, 128, 8, 2), 128: Tiles(16, 128, 8, 2), 256: Tiles(16, 64, 8, 2)},
+    },
+    100: {
+        "forward": {64: Tiles(128, 32, 8, 2), 128: Tiles(64, 64, 8, 2), 256: Tiles(64, 16, 8, 2)},
+        "backward_query": {64: Tiles(64, 64, 8, 2), 128: Tiles(64, 32, 4, 2), 256: Tiles(64, 16, 8, 2)},
+        "backward_key": {64: Tiles(32, 64, 8, 2), 128: Tiles(32, 64, 8, 2), 256: Tiles(16, 64, 8, 1)},
+    },
 }
-SINGLE_TILES = {64: Tiles(64, 32, 4, 1), 128: Tiles(32, 32, 4, 1), 256: Tiles(16, 32, 4, 1)}  # float32
+SINGLE_TILES = {64: Tiles(32, 32, 8, 1), 128: Tiles(16, 32, 8, 1), 256: Tiles(16, 16, 8, 1)}  # float32
 INTERPRETER_TILES = Tiles(32, 32)  # small, so that short sequences already have tiles of every kind
+BLOCK = 32 if INTERPRETED else 128  # a block mask's smallest tiles: none of the kernels' is larger
 
 
 def forward(
@@ -118,7 +147,8 @@ def backward(
         grad_output = _aligned(grad_output)
         problem.launch_rows(_aligned(output), grad_output, lse.contiguous(), grad_lse, shift, delta)
         problem.launch("backward_query", grad_output, shift, delta, grads[0])
-        problem.launch("backward_key", grad_output, shift, delta, *grads[1:])
+        for wanted in key_launches(max(problem.width, problem.value_width)):
+            problem.launch("backward_key", grad_output, shift, delta, *grads[1:], WANTED=wanted)
     return tuple(grad[..., : x.shape[-1]] for grad, x in zip(grads, (query, key, value), strict=True))
 
 
@@ -139,12 +169,11 @@ class _Problem:
         )
         self.layout, self.mask_all = None, False
         if block_mask is not None:
-            block = INTERPRETER_TILES.queries if INTERPRETED else 128
-            self.layout = layout(block_mask, self.batch, self.heads, query.device, block)
+            self.layout = layout(block_mask, self.batch, self.heads, query.device, BLOCK)
             restricted = causal or window is not None or lengths is not None
             self.mask_all = restricted or self.m % self.layout.block != 0
 
-    def launch(self, name: str, *tensors: Tensor) -> None:
+    def launch(self, name: str, *tensors: Tensor, **constants: str) -> None:
         """Run a kernel that visits tiles, on the inputs and these further tensors."""
         tiles = self._tiles(name)
         by_key = name == "backward_key"
@@ -159,7 +188,7 @@ class _Problem:
             PADDED=_padded(self.width), VALUE_PADDED=_padded(self.value_width),
             QUERIES=tiles.queries, KEYS=tiles.keys, BLOCK=self.layout.block if self.layout else 0,
             DOT=dot_type(self.query.dtype), SCORE_MOD=self.score_mod.function, MASK_ALL=self.mask_all,
-            **derivative,
+            **derivative, **constants,
         )  # fmt: skip
 
     def launch_rows(self, *tensors: Tensor | None) -> None:
@@ -171,10 +200,9 @@ class _Problem:
         )  # fmt: skip
 
     def _tiles(self, name: str) -> Tiles:
-        block = self.layout.block if self.layout else math.inf
         modified = self.layout is not None or self.score_mod.function is not None
-        tiles = tiles_for(name, self.query.dtype, max(self.width, self.value_width), modified)
-        return tiles._replace(queries=min(tiles.queries, block), keys=min(tiles.keys, block))
+        width = max(self.width, self.value_width)
+        return tiles_for(name, self.query.dtype, width, modified, capability(self.query.device))
 
     def _run(self, name: str, grid: tuple[int], tiles: Tiles, *arguments, **constants) -> None:
         kernel = getattr(kernels if name == "forward" else kernels_backward, name)
@@ -183,19 +211,32 @@ class _Problem:
             return
         with torch.cuda.device(self.query.device):
             triton.set_allocator(_allocate)  # for descriptors; by thread, and autograd has its own
-            kernel[grid](*arguments, **constants, num_warps=tiles.warps, num_stages=tiles.stages)
+            kernel[grid](*arguments, **constants, **tiles.options)
 
 
-def tiles_for(name: str, dtype: torch.dtype, width: int, modified: bool = False) -> Tiles:
+def tiles_for(name: str, dtype: torch.dtype, width: int, modified: bool, capability: int) -> Tiles:
     """The tiles of the kernel `name` for a dtype and the larger of the two widths.
 
     `modified` says that there is a `score_mod` or a block mask.
     """
     if INTERPRETED:
         return INTERPRETER_TILES
-    tables = MODIFIED_TILES if modified else TILES
+    tables = (MODIFIED_TILES if modified else TILES)[capability]
     table = SINGLE_TILES if dtype == torch.float32 else tables[name]
     return next(tiles for widest, tiles in table.items() if width <= widest)
+
+
+def capability(device: torch.device) -> int:
+    """The generation whose tiles to take: 90 and 100 have matrix units of their own, others that of 80."""
+    if INTERPRETED:
+        return 80
+    major, _ = torch.cuda.get_device_capability(device)
+    return 10 * major if major in (9, 10) else 80
+
+
+def key_launches(width: int) -> tuple[str, ...]:
+    """What each launch of `backward_key` sums: above width 128 both sums at once would not fit."""
+    return ("both",) if width <= 128 else ("key", "value")
 
 
 def dot_type(dtype: torch.dtype) -> tl.dtype:

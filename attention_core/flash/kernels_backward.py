@@ -4,8 +4,9 @@
     backward_query   owns queries, walks keys:    the queries' gradient
     backward_key     owns keys, walks queries:    the keys' and the values' gradient
 
-Seven matrix products where a single kernel would need five, but every sum is one program's own: no atomics,
-so that two runs agree to the bit. As in `kernels`, NaN and inf stay hidden where a mask hides them.
+Seven matrix products (above width 128 eight) where a single kernel would need five, but every sum is one
+program's own: no atomics, so that two runs agree to the bit. As in `kernels`, NaN and inf stay hidden where
+a mask hides them.
 
 Dao (2023), "FlashAttention-2", algorithm 2.
 """
@@ -18,6 +19,7 @@ import triton.language as tl
 from attention_core.flash.kernels import (
     INFINITY,
     LOG2_E,
+    NUMBERS,
     finite,
     listed,
     listed_tile,
@@ -29,7 +31,7 @@ from attention_core.flash.kernels import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=NUMBERS)
 @no_type_check
 def backward_rows(
     output, grad_output, lse, grad_lse, shift, delta, n,
@@ -98,7 +100,7 @@ def query_tile(
     return tl.dot(grad_score.to(DOT), key, grad, input_precision="ieee")
 
 
-@triton.jit
+@triton.jit(do_not_specialize=NUMBERS)
 @no_type_check
 def backward_query(
     query, key, value, grad_output, shift, delta, grad_query, lengths, blocks, captured,
@@ -164,12 +166,13 @@ def backward_query(
 def key_tile(
     state, key, value, query_tiles, grad_tiles, shift, delta, n, start, j, allowed_by, scored_by,
     QUERIES: tl.constexpr, BLOCK: tl.constexpr, DOT: tl.constexpr,
-    SCORE_MOD: tl.constexpr, SCORE_GRAD: tl.constexpr, MASKED: tl.constexpr,
+    SCORE_MOD: tl.constexpr, SCORE_GRAD: tl.constexpr, MASKED: tl.constexpr, WANTED: tl.constexpr,
 ):  # fmt: skip
     r"""$\partial k_j \mathrel{+}= \sum_i \partial s_{ij} q_i$ and $\partial v_j \mathrel{+}= \sum_i p_{ij}
     \partial o_i$ over one tile of queries.
 
-    Transposed, (KEYS, QUERIES), so that both products take their left factor from registers.
+    Transposed, (KEYS, QUERIES), so that both products take their left factor from registers. A sum that is
+    not `WANTED` stays 0, and what only it would need is not computed.
     """
     grad_key, grad_value = state
     i = (start + tl.arange(0, QUERIES))[None, :]
@@ -183,12 +186,14 @@ def key_tile(
     )  # fmt: skip
     if MASKED:
         query = finite(query)
-    grad_value = tl.dot(weights.to(DOT), grad_output, grad_value, input_precision="ieee")
-    grad_key = tl.dot(grad_score.to(DOT), query, grad_key, input_precision="ieee")
+    if WANTED != "key":
+        grad_value = tl.dot(weights.to(DOT), grad_output, grad_value, input_precision="ieee")
+    if WANTED != "value":
+        grad_key = tl.dot(grad_score.to(DOT), query, grad_key, input_precision="ieee")
     return grad_key, grad_value
 
 
-@triton.jit
+@triton.jit(do_not_specialize=NUMBERS)
 @no_type_check
 def backward_key(
     query, key, value, grad_output, shift, delta, grad_key, grad_value, lengths, blocks, captured,
@@ -196,8 +201,12 @@ def backward_key(
     WIDTH: tl.constexpr, VALUE_WIDTH: tl.constexpr, PADDED: tl.constexpr, VALUE_PADDED: tl.constexpr,
     QUERIES: tl.constexpr, KEYS: tl.constexpr, BLOCK: tl.constexpr, DOT: tl.constexpr,
     SCORE_MOD: tl.constexpr, SCORE_GRAD: tl.constexpr, MASK_ALL: tl.constexpr,
+    WANTED: tl.constexpr,
 ):  # fmt: skip
-    """The gradients of one tile of keys and values, summed over the query heads that share them."""
+    """The gradients of one tile of keys and values, summed over the query heads that share them.
+
+    `WANTED` is "both", "key" or "value": two sums of width 256 leave a program too few registers.
+    """
     shared, tile = owned(m, KEYS)  # shared: batch * kv_heads + kv_head
     b = shared // (heads // group)
     length = m
@@ -239,7 +248,7 @@ def backward_key(
             allowed_by = (nearest, farthest, length, None)
             state = key_tile(
                 state, own, own_value, query_tiles, grad_tiles, row_shift, row_delta, n, start, j, allowed_by,
-                scored_by, QUERIES, BLOCK, DOT, SCORE_MOD, SCORE_GRAD, MASK_ALL,
+                scored_by, QUERIES, BLOCK, DOT, SCORE_MOD, SCORE_GRAD, MASK_ALL, WANTED,
             )  # fmt: skip
         for step in range(masked):
             if blocks is None:
@@ -249,12 +258,14 @@ def backward_key(
             allowed_by = (nearest, farthest, length, bits)
             state = key_tile(
                 state, own, own_value, query_tiles, grad_tiles, row_shift, row_delta, n, start, j, allowed_by,
-                scored_by, QUERIES, BLOCK, DOT, SCORE_MOD, SCORE_GRAD, True,
+                scored_by, QUERIES, BLOCK, DOT, SCORE_MOD, SCORE_GRAD, True, WANTED,
             )  # fmt: skip
 
     total_key, total_value = state
     exists = j < length
-    total_key = tl.where(exists, total_key * scale, 0.0).to(grad_key.dtype.element_ty)
-    total_value = tl.where(exists, total_value, 0.0).to(grad_value.dtype.element_ty)
-    tile_of(grad_key, shared, m, WIDTH, KEYS, PADDED, m).store([top, 0], total_key)
-    tile_of(grad_value, shared, m, VALUE_WIDTH, KEYS, VALUE_PADDED, m).store([top, 0], total_value)
+    if WANTED != "value":
+        total_key = tl.where(exists, total_key * scale, 0.0).to(grad_key.dtype.element_ty)
+        tile_of(grad_key, shared, m, WIDTH, KEYS, PADDED, m).store([top, 0], total_key)
+    if WANTED != "key":
+        total_value = tl.where(exists, total_value, 0.0).to(grad_value.dtype.element_ty)
+        tile_of(grad_value, shared, m, VALUE_WIDTH, KEYS, VALUE_PADDED, m).store([top, 0], total_value)

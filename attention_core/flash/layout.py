@@ -22,7 +22,7 @@ class Layout(NamedTuple):
 def layout(block_mask: BlockMask, batch: int, heads: int, device: torch.device, block: int) -> Layout:
     """The mask's lists on this device; made on first use, kept as long as the mask.
 
-    Tiles must be square, of a power of 2 from 16 up; another mask is cut anew into tiles of `block`.
+    Tiles must be square, of a power of 2 from `block` up; another mask is cut anew into tiles of `block`.
     The bits of partial tiles are one byte a pair: n * block bytes for each diagonal.
     """
     made = _made.setdefault(block_mask, {})
@@ -34,7 +34,7 @@ def layout(block_mask: BlockMask, batch: int, heads: int, device: torch.device, 
 
 def _square(mask: BlockMask, block: int) -> BlockMask:
     rows, cols = mask.block
-    if rows == cols and rows >= 16 and rows & (rows - 1) == 0:
+    if rows == cols and rows >= block and rows & (rows - 1) == 0:
         return mask
     sizes = (*mask.kinds.shape[:2], mask.n, mask.m)
     return create_block_mask(mask.mask_mod, *sizes, block=block, device=mask.kinds.device)
