@@ -4,7 +4,7 @@
 generation of GPUs every row of both tables of tiles, with the most that can come with it: lengths for plain
 tiles; lengths, a block mask and a `score_mod` at once for modified ones. Less holds fewer registers, as do
 narrower heads in the tiles of their class. bfloat16 stands for float16, whose programs differ in the type of
-a product alone. float32 has one row a width for all kernels: that which keeps most is compiled everywhere.
+a product alone. float32, which uses none of the units in which generations differ, is compiled for 8.0.
 """
 
 import sys
@@ -43,18 +43,10 @@ def test_no_tile_spills_and_each_generation_multiplies_in_its_own_unit(capabilit
 
 
 @compiles
-@pytest.mark.parametrize("width", CLASSES)
-@pytest.mark.parametrize("capability", flash_compiled.CAPABILITIES)
-def test_nor_does_any_float32_tile_of_the_kernel_that_keeps_most(capability, width):
-    name = "backward_key" if width <= 128 else "backward_key key"
-    sound(name, "float32", width, "all", capability)
-
-
-@compiles
-@pytest.mark.parametrize("name", ["forward", "backward_query", "backward_key"])
-def test_float32_is_multiplied_exactly(name):
+@pytest.mark.parametrize(("name", "width"), LAUNCHED)
+def test_float32_is_multiplied_exactly_and_spills_nothing(name, width):
     """TF32, in the matrix unit, would keep 10 bits of 23."""
-    row = sound(name, "float32", 64, "plain", 90)
+    row = sound(name, "float32", width, "all", 80)
     assert row["instructions"]["FFMA"] > 0
 
 
@@ -149,10 +141,9 @@ def test_every_configuration_is_in_the_matrix_once():
 @pytest.mark.parametrize("tables", [gpu.TILES, gpu.MODIFIED_TILES], ids=["plain", "modified"])
 def test_the_tables_of_tiles_hold_what_is_compiled_and_nothing_else(tables):
     assert set(tables) == set(flash_compiled.CAPABILITIES)
-    for table in tables.values():
+    for table in (*tables.values(), gpu.SINGLE_TILES):
         assert set(table) == {name.split()[0] for name in PRODUCTS}
         assert all(tuple(rows) == CLASSES and max(rows) == gpu.WIDEST for rows in table.values())
-    assert tuple(gpu.SINGLE_TILES) == CLASSES
 
 
 @compiles

@@ -30,11 +30,12 @@ class Tiles(NamedTuple):
     keys: int
     warps: int = 4
     stages: int = 2
+    registers: int | None = 255  # left to choose, the assembler may spill a few to fit in one more program
 
     @property
-    def options(self) -> dict[str, int]:
-        """For Triton. Without `maxnreg` the assembler may spill a little to fit in one more program."""
-        return {"num_warps": self.warps, "num_stages": self.stages, "maxnreg": 255}
+    def options(self) -> dict[str, int | None]:
+        """As Triton calls them."""
+        return {"num_warps": self.warps, "num_stages": self.stages, "maxnreg": self.registers}
 
 
 # By compute capability, by kernel, then by the padded width up to which it holds. Found by compiling for each
@@ -42,7 +43,7 @@ class Tiles(NamedTuple):
 TILES = {
     80: {
         "forward": {64: Tiles(128, 32, 8, 2), 128: Tiles(64, 64, 8, 2), 256: Tiles(64, 32, 8, 2)},
-        "backward_query": {64: Tiles(64, 64, 4, 2), 128: Tiles(64, 32, 4, 2), 256: Tiles(64, 16, 8, 2)},
+        "backward_query": {64: Tiles(64, 64, 8, 2), 128: Tiles(64, 32, 4, 2), 256: Tiles(64, 16, 8, 2)},
         "backward_key": {64: Tiles(32, 64, 8, 2), 128: Tiles(32, 64, 8, 2), 256: Tiles(16, 64, 8, 2)},
     },
     90: {
@@ -51,9 +52,9 @@ TILES = {
         "backward_key": {64: Tiles(64, 128, 8, 2), 128: Tiles(32, 128, 8, 1), 256: Tiles(32, 64, 8, 2)},
     },
     100: {
-        "forward": {64: Tiles(128, 64, 4, 3), 128: Tiles(128, 128, 8, 2), 256: Tiles(64, 64, 8, 2)},
+        "forward": {64: Tiles(128, 64, 4, 3), 128: Tiles(128, 128, 8, 2, None), 256: Tiles(64, 64, 8, 2)},
         "backward_query": {64: Tiles(64, 64, 4, 2), 128: Tiles(64, 64, 4, 2), 256: Tiles(64, 32, 8, 2)},
-        "backward_key": {64: Tiles(64, 128, 8, 1), 128: Tiles(32, 128, 8, 1), 256: Tiles(64, 64, 8, 1)},
+        "backward_key": {64: Tiles(64, 128, 8, 1), 128: Tiles(32, 128, 8, 1), 256: Tiles(32, 64, 8, 1)},
     },
 }
 # With a `score_mod` or a block mask a tile needs more registers: what then spills nothing, with all at once.
@@ -74,7 +75,12 @@ MODIFIED_TILES = {
         "backward_key": {64: Tiles(32, 64, 8, 2), 128: Tiles(32, 64, 8, 2), 256: Tiles(16, 64, 8, 1)},
     },
 }
-SINGLE_TILES = {64: Tiles(32, 32, 8, 1), 128: Tiles(16, 32, 8, 1), 256: Tiles(16, 16, 8, 1)}  # float32
+# float32 has no matrix unit, and a thread holds whole rows of what it multiplies.
+SINGLE_TILES = {
+    "forward": {64: Tiles(32, 32, 8, 1), 128: Tiles(16, 32, 8, 1), 256: Tiles(16, 32, 8, 1)},
+    "backward_query": {64: Tiles(32, 32, 8, 1), 128: Tiles(16, 32, 8, 1), 256: Tiles(16, 16, 8, 1)},
+    "backward_key": {64: Tiles(32, 32, 8, 1), 128: Tiles(16, 32, 8, 1), 256: Tiles(16, 16, 8, 1)},
+}
 INTERPRETER_TILES = Tiles(32, 32)  # small, so that short sequences already have tiles of every kind
 BLOCK = 32 if INTERPRETED else 128  # a block mask's smallest tiles: none of the kernels' is larger
 
@@ -222,7 +228,7 @@ def tiles_for(name: str, dtype: torch.dtype, width: int, modified: bool, capabil
     if INTERPRETED:
         return INTERPRETER_TILES
     tables = (MODIFIED_TILES if modified else TILES)[capability]
-    table = SINGLE_TILES if dtype == torch.float32 else tables[name]
+    table = (SINGLE_TILES if dtype == torch.float32 else tables)[name]
     return next(tiles for widest, tiles in table.items() if width <= widest)
 
 
