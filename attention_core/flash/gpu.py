@@ -72,7 +72,7 @@ MODIFIED_TILES = {
     100: {
         "forward": {64: Tiles(128, 32, 8, 2), 128: Tiles(64, 64, 8, 2), 256: Tiles(64, 16, 8, 2)},
         "backward_query": {64: Tiles(64, 64, 8, 2), 128: Tiles(64, 32, 4, 2), 256: Tiles(64, 16, 8, 2)},
-        "backward_key": {64: Tiles(32, 64, 8, 2), 128: Tiles(32, 64, 8, 2), 256: Tiles(16, 64, 8, 1)},
+        "backward_key": {64: Tiles(16, 64, 8, 1), 128: Tiles(16, 64, 8, 1), 256: Tiles(16, 64, 8, 1)},
     },
 }
 # float32 has no matrix unit, and a thread holds whole rows of what it multiplies. Nothing spills on 8.0; most
