@@ -238,7 +238,8 @@ def test_strips_hold_every_allowed_pair_once_and_fewer_others_than_tiles():
         for seeing, keys, ceiling in visible.strips(0, 0, rows, 512):
             held[seeing, keys] += 1 if ceiling is None else (ceiling == math.inf).float()
             computed += held[seeing, keys].numel()
-        in_tiles += sum((rows.stop - rows.start) * (t.stop - t.start) for t, _ in visible.tiles(0, 0, rows, 512))
+        tiles = [tile for tile, _ in visible.tiles(0, 0, rows, 512)]
+        in_tiles += sum((rows.stop - rows.start) * (tile.stop - tile.start) for tile in tiles)
     assert torch.equal(held.bool(), masks.window(600, 640, 500, align="lower_right"))
     assert held.max() == 1
     assert computed < 0.85 * in_tiles

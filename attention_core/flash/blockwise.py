@@ -96,7 +96,7 @@ class _Row:
         self.average = queries.new_zeros(r, dv)
 
     def meet(self, own: slice, scores: Float[Tensor, "r c"], values: Float[Tensor, "c dv"]) -> None:
-        """Let these queries take in one tile; `scores` is overwritten: a copy would cost a tenth of the time."""
+        """Let these queries take in one tile; `scores` is overwritten, as a copy would cost a tenth more."""
         before, total, average = self.maximum[own], self.total[own], self.average[own]
         maximum = torch.maximum(before, scores.amax(-1, keepdim=True))
         # A query that has met no allowed key has maximum -inf, and -inf - -inf is NaN: it gets 0 for a shift.

@@ -29,10 +29,49 @@ NUMBERS = ("n", "m", "nearest", "farthest", "heads", "group")
 
 @triton.jit
 @no_type_check
-def tile_of(x, index, length, WIDTH: tl.constexpr, ROWS: tl.constexpr, PADDED: tl.constexpr, count):
-    """Matrix `index` of x (matrices, count, WIDTH), of which `length` rows exist, as tiles (ROWS, PADDED)."""
+def matrix_of(x, index, length, count, WIDTH: tl.constexpr, ROWS: tl.constexpr, PADDED: tl.constexpr):
+    """Matrix `index` of x (matrices, count, WIDTH), of which `length` rows exist, for `load` and `store`.
+
+    A tensor descriptor; of float32 the address: no matrix unit multiplies it, and what a descriptor fetches
+    lies so that a thread would hold whole rows, more than it has registers.
+    """
     start = x + index.to(tl.int64) * count * WIDTH
-    return tl.make_tensor_descriptor(start, [length, WIDTH], [WIDTH, 1], [ROWS, PADDED])
+    if x.dtype.element_ty == tl.float32:
+        matrix = start
+    else:
+        matrix = tl.make_tensor_descriptor(start, [length, WIDTH], [WIDTH, 1], [ROWS, PADDED])
+    return matrix
+
+
+@triton.jit
+@no_type_check
+def places(first, length, WIDTH: tl.constexpr, ROWS: tl.constexpr, PADDED: tl.constexpr):
+    """Where the numbers of a tile lie in their matrix, and which of them exist."""
+    rows, columns = (first + tl.arange(0, ROWS))[:, None], tl.arange(0, PADDED)[None, :]
+    return rows.to(tl.int64) * WIDTH + columns, (rows < length) & (columns < WIDTH)
+
+
+@triton.jit
+@no_type_check
+def load(matrix, first, length, WIDTH: tl.constexpr, ROWS: tl.constexpr, PADDED: tl.constexpr):
+    """The tile (ROWS, PADDED) whose first row this is; zeros where there is nothing."""
+    if matrix.dtype.is_ptr():
+        place, exists = places(first, length, WIDTH, ROWS, PADDED)
+        tile = tl.load(matrix + place, mask=exists, other=0.0)
+    else:
+        tile = matrix.load([first, 0])
+    return tile
+
+
+@triton.jit
+@no_type_check
+def store(tile, matrix, first, length, WIDTH: tl.constexpr, ROWS: tl.constexpr, PADDED: tl.constexpr):
+    """Write a tile; what lies outside the matrix is dropped."""
+    if matrix.dtype.is_ptr():
+        place, exists = places(first, length, WIDTH, ROWS, PADDED)
+        tl.store(matrix + place, tile, mask=exists)
+    else:
+        matrix.store([first, 0], tile)
 
 
 @triton.jit
@@ -112,14 +151,16 @@ def listed_tile(blocks, place, step, COLUMNS: tl.constexpr, BLOCK: tl.constexpr)
 @triton.jit
 @no_type_check
 def attend_tile(
-    state, query, key_tiles, value_tiles, start, i, allowed_by, scored_by,
-    KEYS: tl.constexpr, BLOCK: tl.constexpr, DOT: tl.constexpr, SCORE_MOD: tl.constexpr, MASKED: tl.constexpr,
+    state, query, keys, values, start, i, allowed_by, scored_by,
+    WIDTH: tl.constexpr, VALUE_WIDTH: tl.constexpr, KEYS: tl.constexpr, BLOCK: tl.constexpr,
+    DOT: tl.constexpr, SCORE_MOD: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     r"""One step of the online softmax: $m' = \max(m, \max_j s_j)$, and all sums rescaled by $2^{m - m'}$."""
     output, largest, total = state
     scale, b, h, captured = scored_by
+    _nearest, _farthest, length, _bits = allowed_by
     j = (start + tl.arange(0, KEYS))[None, :]
-    key = key_tiles.load([start, 0]).to(DOT)
+    key = load(keys, start, length, WIDTH, KEYS, query.shape[1]).to(DOT)
     score, _ = scores_of(query, key, scale, b, h, i, j, captured, SCORE_MOD)  # (QUERIES, KEYS)
     if MASKED:
         allowed = visible(i, j, allowed_by, BLOCK)
@@ -131,7 +172,7 @@ def attend_tile(
     rescale = tl.exp2(largest - reference)
     total = total * rescale + tl.sum(weights, 1)
 
-    value = value_tiles.load([start, 0]).to(DOT)
+    value = load(values, start, length, VALUE_WIDTH, KEYS, output.shape[1]).to(DOT)
     if MASKED:  # a value that is not finite reaches the rows that see it, through the weights, and no others
         sound = tl.min((tl.abs(value) < INFINITY).to(tl.int32), 1) != 0  # (KEYS,)
         weights = tl.where(allowed & ~sound[None, :], float("nan"), weights)
@@ -157,9 +198,10 @@ def forward(
         length = tl.load(lengths + matrix // heads)
     rows = top + tl.arange(0, QUERIES)
     i = rows[:, None]
-    key_tiles = tile_of(key, matrix // group, length, WIDTH, KEYS, PADDED, m)
-    value_tiles = tile_of(value, matrix // group, length, VALUE_WIDTH, KEYS, VALUE_PADDED, m)
-    own = tile_of(query, matrix, n, WIDTH, QUERIES, PADDED, n).load([top, 0]).to(DOT)
+    keys = matrix_of(key, matrix // group, length, m, WIDTH, KEYS, PADDED)
+    values = matrix_of(value, matrix // group, length, m, VALUE_WIDTH, KEYS, VALUE_PADDED)
+    queries = matrix_of(query, matrix, n, n, WIDTH, QUERIES, PADDED)
+    own = load(queries, top, n, WIDTH, QUERIES, PADDED).to(DOT)
 
     state = (
         tl.zeros([QUERIES, VALUE_PADDED], tl.float32),
@@ -182,7 +224,7 @@ def forward(
             start, _ = listed_tile(blocks, place, masked + step, KEYS, BLOCK)
         allowed_by = (nearest, farthest, length, None)
         state = attend_tile(
-            state, own, key_tiles, value_tiles, start, i, allowed_by, scored_by,
+            state, own, keys, values, start, i, allowed_by, scored_by, WIDTH, VALUE_WIDTH,
             KEYS, BLOCK, DOT, SCORE_MOD, MASK_ALL,
         )  # fmt: skip
     for step in range(masked):
@@ -192,14 +234,14 @@ def forward(
             start, bits = listed_tile(blocks, place, step, KEYS, BLOCK)
         allowed_by = (nearest, farthest, length, bits)
         state = attend_tile(
-            state, own, key_tiles, value_tiles, start, i, allowed_by, scored_by,
+            state, own, keys, values, start, i, allowed_by, scored_by, WIDTH, VALUE_WIDTH,
             KEYS, BLOCK, DOT, SCORE_MOD, True,
         )  # fmt: skip
 
     result, largest, total = state
     divisor = tl.where(total == 0, 1.0, total)  # a row that saw nothing stays 0
     result = result / divisor[:, None]
-    out_tiles = tile_of(output, matrix, n, VALUE_WIDTH, QUERIES, VALUE_PADDED, n)
-    out_tiles.store([top, 0], result.to(output.dtype.element_ty))
+    outputs = matrix_of(output, matrix, n, n, VALUE_WIDTH, QUERIES, VALUE_PADDED)
+    store(result.to(output.dtype.element_ty), outputs, top, n, VALUE_WIDTH, QUERIES, VALUE_PADDED)
     row_lse = tl.where(total == 0, -INFINITY, (largest + tl.log2(divisor)) * LOG_2)
     tl.store(lse + matrix.to(tl.int64) * n + rows, row_lse, mask=rows < n)

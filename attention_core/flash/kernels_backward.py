@@ -23,9 +23,11 @@ from attention_core.flash.kernels import (
     finite,
     listed,
     listed_tile,
+    load,
+    matrix_of,
     owned,
     scores_of,
-    tile_of,
+    store,
     tiles_seen,
     visible,
 )
@@ -45,8 +47,10 @@ def backward_rows(
     top = tile * QUERIES
     rows = top + tl.arange(0, QUERIES)
     place = matrix.to(tl.int64) * n + rows
-    out = tile_of(output, matrix, n, VALUE_WIDTH, QUERIES, VALUE_PADDED, n).load([top, 0]).to(tl.float32)
-    grad = tile_of(grad_output, matrix, n, VALUE_WIDTH, QUERIES, VALUE_PADDED, n).load([top, 0])
+    outputs = matrix_of(output, matrix, n, n, VALUE_WIDTH, QUERIES, VALUE_PADDED)
+    grads = matrix_of(grad_output, matrix, n, n, VALUE_WIDTH, QUERIES, VALUE_PADDED)
+    out = load(outputs, top, n, VALUE_WIDTH, QUERIES, VALUE_PADDED).to(tl.float32)
+    grad = load(grads, top, n, VALUE_WIDTH, QUERIES, VALUE_PADDED)
     row_lse = tl.load(lse + place, mask=rows < n, other=0.0)
     row_delta = tl.sum(out * grad.to(tl.float32), 1)
     if grad_lse is not None:
@@ -83,14 +87,15 @@ def backward_tile(
 @triton.jit
 @no_type_check
 def query_tile(
-    grad, query, grad_output, key_tiles, value_tiles, shift, delta, start, i, allowed_by, scored_by,
-    KEYS: tl.constexpr, BLOCK: tl.constexpr, DOT: tl.constexpr,
-    SCORE_MOD: tl.constexpr, SCORE_GRAD: tl.constexpr, MASKED: tl.constexpr,
+    grad, query, grad_output, keys, values, shift, delta, start, i, allowed_by, scored_by,
+    WIDTH: tl.constexpr, VALUE_WIDTH: tl.constexpr, KEYS: tl.constexpr, BLOCK: tl.constexpr,
+    DOT: tl.constexpr, SCORE_MOD: tl.constexpr, SCORE_GRAD: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     r"""$\partial q_i \mathrel{+}= \sum_j \partial s_{ij} k_j$ over one tile of keys."""
+    _nearest, _farthest, length, _bits = allowed_by
     j = (start + tl.arange(0, KEYS))[None, :]
-    key = key_tiles.load([start, 0]).to(DOT)
-    value = value_tiles.load([start, 0]).to(DOT)
+    key = load(keys, start, length, WIDTH, KEYS, query.shape[1]).to(DOT)
+    value = load(values, start, length, VALUE_WIDTH, KEYS, grad_output.shape[1]).to(DOT)
     _, grad_score = backward_tile(
         query, key, grad_output, value, shift, delta, i, j, allowed_by, scored_by,
         BLOCK, SCORE_MOD, SCORE_GRAD, MASKED,
@@ -118,10 +123,12 @@ def backward_query(
         length = tl.load(lengths + matrix // heads)
     rows = top + tl.arange(0, QUERIES)
     i = rows[:, None]
-    key_tiles = tile_of(key, matrix // group, length, WIDTH, KEYS, PADDED, m)
-    value_tiles = tile_of(value, matrix // group, length, VALUE_WIDTH, KEYS, VALUE_PADDED, m)
-    own = tile_of(query, matrix, n, WIDTH, QUERIES, PADDED, n).load([top, 0]).to(DOT)
-    own_grad = tile_of(grad_output, matrix, n, VALUE_WIDTH, QUERIES, VALUE_PADDED, n).load([top, 0]).to(DOT)
+    keys = matrix_of(key, matrix // group, length, m, WIDTH, KEYS, PADDED)
+    values = matrix_of(value, matrix // group, length, m, VALUE_WIDTH, KEYS, VALUE_PADDED)
+    queries = matrix_of(query, matrix, n, n, WIDTH, QUERIES, PADDED)
+    grads = matrix_of(grad_output, matrix, n, n, VALUE_WIDTH, QUERIES, VALUE_PADDED)
+    own = load(queries, top, n, WIDTH, QUERIES, PADDED).to(DOT)
+    own_grad = load(grads, top, n, VALUE_WIDTH, QUERIES, VALUE_PADDED).to(DOT)
     row_place = matrix.to(tl.int64) * n + i
     row_shift = tl.load(shift + row_place, mask=i < n, other=INFINITY)  # (QUERIES, 1)
     row_delta = tl.load(delta + row_place, mask=i < n, other=0.0)
@@ -143,8 +150,8 @@ def backward_query(
             start, _ = listed_tile(blocks, place, masked + step, KEYS, BLOCK)
         allowed_by = (nearest, farthest, length, None)
         grad = query_tile(
-            grad, own, own_grad, key_tiles, value_tiles, row_shift, row_delta, start, i, allowed_by,
-            scored_by, KEYS, BLOCK, DOT, SCORE_MOD, SCORE_GRAD, MASK_ALL,
+            grad, own, own_grad, keys, values, row_shift, row_delta, start, i, allowed_by,
+            scored_by, WIDTH, VALUE_WIDTH, KEYS, BLOCK, DOT, SCORE_MOD, SCORE_GRAD, MASK_ALL,
         )  # fmt: skip
     for step in range(masked):
         if blocks is None:
@@ -153,20 +160,21 @@ def backward_query(
             start, bits = listed_tile(blocks, place, step, KEYS, BLOCK)
         allowed_by = (nearest, farthest, length, bits)
         grad = query_tile(
-            grad, own, own_grad, key_tiles, value_tiles, row_shift, row_delta, start, i, allowed_by,
-            scored_by, KEYS, BLOCK, DOT, SCORE_MOD, SCORE_GRAD, True,
+            grad, own, own_grad, keys, values, row_shift, row_delta, start, i, allowed_by,
+            scored_by, WIDTH, VALUE_WIDTH, KEYS, BLOCK, DOT, SCORE_MOD, SCORE_GRAD, True,
         )  # fmt: skip
 
-    grad_tiles = tile_of(grad_query, matrix, n, WIDTH, QUERIES, PADDED, n)
-    grad_tiles.store([top, 0], (grad * scale).to(grad_query.dtype.element_ty))
+    results = matrix_of(grad_query, matrix, n, n, WIDTH, QUERIES, PADDED)
+    store((grad * scale).to(grad_query.dtype.element_ty), results, top, n, WIDTH, QUERIES, PADDED)
 
 
 @triton.jit
 @no_type_check
 def key_tile(
-    state, key, value, query_tiles, grad_tiles, shift, delta, n, start, j, allowed_by, scored_by,
-    QUERIES: tl.constexpr, BLOCK: tl.constexpr, DOT: tl.constexpr,
-    SCORE_MOD: tl.constexpr, SCORE_GRAD: tl.constexpr, MASKED: tl.constexpr, WANTED: tl.constexpr,
+    state, key, value, queries, grads, shift, delta, n, start, j, allowed_by, scored_by,
+    WIDTH: tl.constexpr, VALUE_WIDTH: tl.constexpr, QUERIES: tl.constexpr, BLOCK: tl.constexpr,
+    DOT: tl.constexpr, SCORE_MOD: tl.constexpr, SCORE_GRAD: tl.constexpr, MASKED: tl.constexpr,
+    WANTED: tl.constexpr,
 ):  # fmt: skip
     r"""$\partial k_j \mathrel{+}= \sum_i \partial s_{ij} q_i$ and $\partial v_j \mathrel{+}= \sum_i p_{ij}
     \partial o_i$ over one tile of queries.
@@ -176,8 +184,8 @@ def key_tile(
     """
     grad_key, grad_value = state
     i = (start + tl.arange(0, QUERIES))[None, :]
-    query = query_tiles.load([start, 0]).to(DOT)
-    grad_output = grad_tiles.load([start, 0]).to(DOT)
+    query = load(queries, start, n, WIDTH, QUERIES, key.shape[1]).to(DOT)
+    grad_output = load(grads, start, n, VALUE_WIDTH, QUERIES, value.shape[1]).to(DOT)
     row_shift = tl.load(shift + i, mask=i < n, other=INFINITY)
     row_delta = tl.load(delta + i, mask=i < n, other=0.0)
     weights, grad_score = backward_tile(
@@ -214,16 +222,18 @@ def backward_key(
         length = tl.load(lengths + b)
     top, bottom = tile * KEYS, tl.minimum((tile + 1) * KEYS, length) - 1
     j = (top + tl.arange(0, KEYS))[:, None]
-    own = tile_of(key, shared, m, WIDTH, KEYS, PADDED, m).load([top, 0]).to(DOT)
-    own_value = tile_of(value, shared, m, VALUE_WIDTH, KEYS, VALUE_PADDED, m).load([top, 0]).to(DOT)
+    keys = matrix_of(key, shared, m, m, WIDTH, KEYS, PADDED)
+    values = matrix_of(value, shared, m, m, VALUE_WIDTH, KEYS, VALUE_PADDED)
+    own = load(keys, top, m, WIDTH, KEYS, PADDED).to(DOT)
+    own_value = load(values, top, m, VALUE_WIDTH, KEYS, VALUE_PADDED).to(DOT)
     limit = tl.where(top < length, n, 0)
     whole_limit = tl.cdiv(limit, QUERIES) * QUERIES  # queries after the last weigh 0 without a mask
 
     state = (tl.zeros([KEYS, PADDED], tl.float32), tl.zeros([KEYS, VALUE_PADDED], tl.float32))
     for member in range(group):
         matrix = shared * group + member
-        query_tiles = tile_of(query, matrix, n, WIDTH, QUERIES, PADDED, n)
-        grad_tiles = tile_of(grad_output, matrix, n, VALUE_WIDTH, QUERIES, VALUE_PADDED, n)
+        queries = matrix_of(query, matrix, n, n, WIDTH, QUERIES, PADDED)
+        grads = matrix_of(grad_output, matrix, n, n, VALUE_WIDTH, QUERIES, VALUE_PADDED)
         row_shift, row_delta = shift + matrix.to(tl.int64) * n, delta + matrix.to(tl.int64) * n
         scored_by = (scale, b, matrix % heads, captured)
         if blocks is None:
@@ -247,8 +257,8 @@ def backward_key(
                 start, _ = listed_tile(blocks, place, masked + step, QUERIES, BLOCK)
             allowed_by = (nearest, farthest, length, None)
             state = key_tile(
-                state, own, own_value, query_tiles, grad_tiles, row_shift, row_delta, n, start, j, allowed_by,
-                scored_by, QUERIES, BLOCK, DOT, SCORE_MOD, SCORE_GRAD, MASK_ALL, WANTED,
+                state, own, own_value, queries, grads, row_shift, row_delta, n, start, j, allowed_by,
+                scored_by, WIDTH, VALUE_WIDTH, QUERIES, BLOCK, DOT, SCORE_MOD, SCORE_GRAD, MASK_ALL, WANTED,
             )  # fmt: skip
         for step in range(masked):
             if blocks is None:
@@ -257,15 +267,17 @@ def backward_key(
                 start, bits = listed_tile(blocks, place, step, QUERIES, BLOCK)
             allowed_by = (nearest, farthest, length, bits)
             state = key_tile(
-                state, own, own_value, query_tiles, grad_tiles, row_shift, row_delta, n, start, j, allowed_by,
-                scored_by, QUERIES, BLOCK, DOT, SCORE_MOD, SCORE_GRAD, True, WANTED,
+                state, own, own_value, queries, grads, row_shift, row_delta, n, start, j, allowed_by,
+                scored_by, WIDTH, VALUE_WIDTH, QUERIES, BLOCK, DOT, SCORE_MOD, SCORE_GRAD, True, WANTED,
             )  # fmt: skip
 
     total_key, total_value = state
     exists = j < length
     if WANTED != "value":
         total_key = tl.where(exists, total_key * scale, 0.0).to(grad_key.dtype.element_ty)
-        tile_of(grad_key, shared, m, WIDTH, KEYS, PADDED, m).store([top, 0], total_key)
+        keys = matrix_of(grad_key, shared, m, m, WIDTH, KEYS, PADDED)
+        store(total_key, keys, top, m, WIDTH, KEYS, PADDED)
     if WANTED != "key":
         total_value = tl.where(exists, total_value, 0.0).to(grad_value.dtype.element_ty)
-        tile_of(grad_value, shared, m, VALUE_WIDTH, KEYS, VALUE_PADDED, m).store([top, 0], total_value)
+        values = matrix_of(grad_value, shared, m, m, VALUE_WIDTH, KEYS, VALUE_PADDED)
+        store(total_value, values, top, m, VALUE_WIDTH, KEYS, VALUE_PADDED)

@@ -25,7 +25,7 @@ def test_a_notebook_gets_code_that_its_site_can_colour():
 
 
 def test_a_comment_that_would_run_off_the_page_stands_above_its_line_and_no_code_is_lost():
-    first, last = "value = value_tiles.load", "return output, larger, total"
+    first, last = "value = load(values", "return output, larger, total"
     shown = str(excerpt(KERNELS, first, last))
     assert "\n# a value that is not finite" in shown
     assert "\nif MASKED:\n" in shown
