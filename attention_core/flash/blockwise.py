@@ -19,9 +19,8 @@ from attention_core.flash.visible import Visible, head_indices
 from attention_core.pipeline import Attended, spoil
 
 # (queries, keys) of a tile. Measured in float32 at width 64 on one core with 1 MiB of second-level cache:
-# larger spills out of it, smaller pays Python's 5 microseconds a call. Under a causal mask fewer rows waste
-# less.
-_FORWARD, _FORWARD_CAUSAL, _BACKWARD = (512, 512), (256, 512), (512, 256)
+# larger spills out of it, smaller pays Python's 5 microseconds a call.
+_FORWARD, _BACKWARD = (512, 512), (512, 256)
 _BITS = math.log2(math.e)  # a natural logarithm times this is one in base 2
 
 
@@ -56,7 +55,7 @@ def forward(
     """
     visible = _visible(query, key, causal, window, block_mask, lengths)
     (query, key, value), spoiled = quarantine(query, key, value, visible)
-    rows, cols = visible.tile(*(tile or (_FORWARD_CAUSAL if causal else _FORWARD)))
+    rows, cols = visible.tile(*(tile or _FORWARD))
     exact = torch.promote_types(query.dtype, torch.float32)
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     unit = (

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attention_core.flash.blocks import EMPTY, FULL, BlockMask
 
-_STRIP = 128  # keys
+_STRIP = 256  # keys
 
 
 class Visible(NamedTuple):
@@ -66,8 +66,8 @@ class Visible(NamedTuple):
     ) -> Iterator[tuple[slice, slice, Float[Tensor, "r c"] | None]]:
         """`tiles`, each with the queries it is for; those that a causal mask cuts, in strips of fewer keys.
 
-        A strip leaves out the queries before its first key, none of which sees any of it: of the square on
-        the diagonal three eighths.
+        A strip leaves out the queries before its first key, none of which sees any of it: of a tile of 512 by
+        512 on the diagonal, a quarter.
         """
         for tile, ceiling in self.tiles(b, h, rows, cols):
             own = rows.start + self.m - self.n  # the first query's own place
