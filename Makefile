@@ -5,7 +5,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
-SOURCES := $(shell find attention_core book chapters _config.yml _toc.yml requirements.txt -type f \
+SOURCES := $(shell find attention_core benchmarks/results book chapters _config.yml _toc.yml requirements.txt -type f \
              -not -path '*/__pycache__/*' -not -path '*/.ipynb_checkpoints/*')
 
 .PHONY: serve book lab test check bench clean
@@ -30,6 +30,8 @@ check: .venv/.complete
 bench: .venv/.complete
 	$(BIN)/python benchmarks/site.py
 	$(BIN)/python benchmarks/variants.py
+	$(BIN)/python benchmarks/flash_cpu.py
+	$(BIN)/python benchmarks/ring_memory.py
 
 clean:
 	rm -rf _build
