@@ -99,7 +99,7 @@ class FlashTimings:
 
     def _repr_html_(self) -> str:
         """For each case at its largest n: time beside the baseline's, how far that scattered, and memory."""
-        names = ("", "pass", "n", f"÷ {NAMES[self.baseline].removeprefix('PyTorch ')}", "middle half")
+        names = ("whose", "pass", "n", f"÷ {NAMES[self.baseline].removeprefix('PyTorch ')}", "middle half")
         head = h("thead", h("tr", *(h("th", name, scope="col") for name in (*names, "extra MB, at n"))))
         body = (
             h("tr", h("th", line[0], scope="row"), *(h("td", x) for x in line[1:])) for line in self._lines()

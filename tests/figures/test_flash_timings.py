@@ -67,6 +67,7 @@ def test_the_table_gives_ratio_spread_and_memory_at_the_largest_length(timings):
     assert ["this book’s", "forward, no mask", "2048", "1.10", "1.00 to 1.20", "17.0 at 4096"] in cells
     assert ["this book’s", "backward, causal", "1024", "1.50", "1.40 to 1.60", "–"] in cells
     assert ["whole matrix", "forward, no mask", "4096", "–", "–", "1038.0 at 4096"] in cells
+    assert all(cells[1])  # no column without a name
 
 
 def test_a_single_length_can_be_drawn(timings):
