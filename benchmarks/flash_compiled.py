@@ -7,14 +7,14 @@ restriction, and reads the result: matrix instructions, registers, spills, share
 warnings. A compilation "succeeds" with more shared memory than the GPU has, with spills, and with matrix
 instructions that wait for each other; so each row lists its `faults`. Some 2 to 17 s a kernel.
 
-Writes benchmarks/results/flash_compiled.json, with a fingerprint of the kernels' source. The whole matrix
-takes an hour of one core; the tests compile a part of it that covers the rest.
+Writes benchmarks/results/flash_compiled.json after each row, with a fingerprint of what the compiler was
+given: rows of the file whose fingerprint still holds are kept, unless `--again`. The whole matrix takes an
+hour of one core; the tests compile a part of it that covers the rest.
 """
 
 import argparse
 import contextlib
 import datetime
-import functools
 import hashlib
 import io
 import json
@@ -52,6 +52,7 @@ DTYPES = ("bfloat16", "float16", "float32")
 WIDTHS = (16, 32, 64, 128, 256)  # to one of these the kernels pad; 80 and 96 are 128 with empty columns
 FEATURES = ("plain", "lengths", "block mask", "score_mod", "all")
 CAPABILITIES = (80, 90, 100)
+CASE = ("kernel", "dtype", "width", "features", "capability")  # the keys of a row that name it
 # Bytes that one program may have. 8.0 itself has 166912; 8.6, 8.9 and 12.0, which take its tiles, have these.
 SHARED = {80: 101_376, 90: 232_448, 100: 232_448}
 # Instructions of the matrix unit: by warp, by four warps (wgmma), by a whole program (tcgen05).
@@ -112,7 +113,7 @@ def source(name: str, dtype: str, width: int, features: str, capability: int) ->
 
 def compiled(name: str, dtype: str, width: int, features: str, capability: int) -> dict:
     """What came of it: a row."""
-    row = {"kernel": name, "dtype": dtype, "width": width, "features": features, "capability": capability}
+    row = dict(zip(CASE, (name, dtype, width, features, capability), strict=True))
     made, options = source(name, dtype, width, features, capability)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -197,11 +198,10 @@ def launched(name: str, width: int, features: str) -> bool:
     return name != "backward_rows" or features == "plain"
 
 
-@functools.cache
-def fingerprint() -> str:
-    """Of all that decides what is compiled."""
-    modules = (kernels, kernels_backward, lowering, gpu)
-    text = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in modules)
+def fingerprint(case: tuple) -> str:
+    """Of all that decides what comes of a case: the kernel and what it calls, constants, options, Triton."""
+    made, options = source(*case)
+    text = f"{made.hash()} {sorted(options.items())} {triton.__version__}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -209,17 +209,42 @@ def compiled_or_failed(case: tuple) -> dict:
     try:
         return compiled(*case)
     except Exception as error:
-        row = dict(zip(("kernel", "dtype", "width", "features", "capability"), case, strict=True))
-        return row | {"faults": [f"does not compile: {type(error).__name__}: {str(error)[:200]}"]}
+        fault = f"does not compile: {type(error).__name__}: {str(error)[:200]}"
+        return dict(zip(CASE, case, strict=True)) | {"faults": [fault]}
 
 
-def run(cases: Sequence[tuple], processes: int) -> list[dict]:
-    rows = []
+def run(cases: Sequence[tuple], processes: int, output: Path, again: bool) -> list[dict]:
+    """The rows of these cases: those that the file holds, and the rest anew. The file keeps all others."""
+    prints = {case: fingerprint(case) for case in cases}
+    rows = recorded(output)
+    rest = [case for case in cases if again or rows.get(case, {}).get("fingerprint") != prints[case]]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for row in pool.imap(compiled_or_failed, cases):
-            rows.append(row)
+        for case, row in zip(rest, pool.imap(compiled_or_failed, rest), strict=True):
+            rows[case] = row | {"fingerprint": prints[case]}
+            write(rows, output)
             print(told(row), flush=True)
-    return rows
+    return [rows[case] for case in cases]
+
+
+def recorded(output: Path) -> dict[tuple, dict]:
+    if not output.exists():
+        return {}
+    rows = json.loads(output.read_text(encoding="utf-8"))["rows"]
+    return {tuple(row[key] for key in CASE): row for row in rows}
+
+
+def write(rows: dict[tuple, dict], output: Path) -> None:
+    how = {
+        "triton": triton.__version__,
+        "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    lines = ",\n  ".join(
+        json.dumps(rows[case]) for case in sorted(rows)
+    )  # a row a line: readable differences
+    text = json.dumps({"how": how, "rows": []}, indent=1).replace('"rows": []', f'"rows": [\n  {lines}\n ]')
+    output.write_text(text + "\n", encoding="utf-8")
 
 
 def told(row: dict) -> str:
@@ -242,22 +267,10 @@ def main() -> None:
         parser.add_argument(f"--{name}", nargs="+", type=type(choices[0]), choices=choices, default=choices)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, default=RESULT)
+    parser.add_argument("--again", action="store_true", help="compile what the file already holds too")
     options = parser.parse_args()
     chosen = (options.kernels, options.dtypes, options.widths, options.features, options.capabilities)
-    rows = run(configurations(*chosen), options.processes)
-    how = {
-        "triton": triton.__version__,
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
-        "fingerprint": fingerprint(),
-    }
-    result = {"how": how, "rows": rows}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    lines = ",\n  ".join(json.dumps(row) for row in rows)  # a row a line, so that a difference can be read
-    options.output.write_text(
-        json.dumps(result | {"rows": []}, indent=1).replace('"rows": []', f'"rows": [\n  {lines}\n ]') + "\n",
-        encoding="utf-8",
-    )
+    rows = run(configurations(*chosen), options.processes, options.output, options.again)
     print(
         f"{sum(bool(row['faults']) for row in rows)} of {len(rows)} with faults; written to {options.output}"
     )

@@ -78,8 +78,10 @@ def assert_same(function, other, *inputs):
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("tile", [(1, 3), (4, 5), (64, 64)], ids=str)
 @pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.__name__.split(".")[-1])
-def test_any_tiles_give_attention(tier, tile, causal, window, lengths):
+@pytest.mark.parametrize("size", [1, 30])  # scores of some 50: the torch tier then needs their maximum
+def test_any_tiles_give_attention(size, tier, tile, causal, window, lengths):
     q, k, v = sequences()
+    q = q * size
     lengths = None if lengths is None else torch.tensor(lengths)
     output, lse = tier.forward(q, k, v, causal=causal, window=window, lengths=lengths, tile=tile)
     expected = dense(q, k, v, mask=pairs(13, 17, causal, window, lengths))
@@ -111,11 +113,13 @@ def test_any_tiles_give_its_gradients_by_output_and_lse(tile, causal, window, le
     groups=st.sampled_from([(1, 1), (3, 1), (4, 2)]),
     causal=st.booleans(),
     window=st.none() | st.integers(1, 7),
+    size=st.sampled_from([1, 30]),
     seed=st.integers(0, 99),
 )
-def test_every_small_size_gives_attention_and_its_gradients(n, m, d, dv, groups, causal, window, seed):
+def test_every_small_size_gives_attention_and_its_gradients(n, m, d, dv, groups, causal, window, size, seed):
     torch.manual_seed(seed)
     q, k, v = sequences(n, m, d, dv, 1, *groups)
+    q = q * size
     lengths = torch.randint(0, m + 1, (1,))
     options = {"causal": causal, "window": window, "lengths": lengths}
     assert_same(
@@ -404,6 +408,32 @@ def test_scores_of_thousands_neither_overflow_nor_lose_more_than_their_own_digit
     assert_near(ours.lse, expected.lse, atol=1e-12 * 1000)
     ours.output.sum().backward()
     assert q.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("value", [1e-30, 1.0, 1e35])
+@pytest.mark.parametrize("largest", [22, 23, 88, 700])  # 22 is 31.7 in base 2, 88 still an exponential's
+def test_float32_gives_a_softmax_whatever_scores_and_values_share_a_size(largest, value, sign):
+    k = torch.eye(8).repeat(40, 1)[None, None]
+    q = torch.full((1, 1, 5, 8), 0.0)
+    q[..., 0] = sign * largest * math.sqrt(8)
+    v = value * torch.rand(1, 1, 320, 3)
+    ours = blockwise.forward(q, k, v, tile=(2, 64))
+    expected = dense(*(x.double() for x in (q, k, v)))
+    torch.testing.assert_close(ours[0].double(), expected.output, rtol=1e-5, atol=0)
+    torch.testing.assert_close(ours[1].double(), expected.lse, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("score_mod", [None, lambda score, b, h, i, j: score + 200.0 * j])
+def test_a_maximum_is_kept_where_lengths_do_not_bound_the_scores(monkeypatch, score_mod):
+    shifts = []
+    shift = blockwise._Row._shift
+    monkeypatch.setattr(blockwise._Row, "_shift", lambda *a: (shifts.append(1), shift(*a)))
+    q, k, v = sequences(dtype=torch.float32)
+    assert flash_attention(q, k, v, score_mod=score_mod, kernel="blockwise").output.isfinite().all()
+    assert bool(shifts) == (score_mod is not None)
+    flash_attention(q * 100, k, v, kernel="blockwise")
+    assert shifts
 
 
 # torch

@@ -22,6 +22,8 @@ from attention_core.pipeline import Attended, spoil
 # larger spills out of it, smaller pays Python's 5 microseconds a call.
 _FORWARD, _BACKWARD = (512, 512), (512, 256)
 _BITS = math.log2(math.e)  # a natural logarithm times this is one in base 2
+# Scores and values this small need no maximum: no sum of 2^score v overflows, and none is lost.
+_TAME, _TAME_VALUE = 32.0, 2.0**32
 
 
 class Gradients(NamedTuple):
@@ -52,6 +54,9 @@ def forward(
     $\mu' = \max(\mu, \max_j s_j)$, $p_j = e^{s_j - \mu'}$, $c = e^{\mu - \mu'}$,
     $\ell' = c\,\ell + \sum_j p_j$, $o' = c\,o + \sum_j p_j v_j$. At the end $o / \ell$ and
     $\mathrm{lse} = \mu + \ln \ell$. Scores and sums are float32 or better; `tile` is (queries, keys).
+
+    The maximum is there to keep $e^s$ in range. Where $|s| \le \|q\| \|k\|$ shows that it is, for the longest
+    query and key, $\mu$ stays 0: two passes fewer over every tile, a tenth of the time.
     """
     visible = _visible(query, key, causal, window, block_mask, lengths)
     (query, key, value), spoiled = quarantine(query, key, value, visible)
@@ -61,6 +66,7 @@ def forward(
     unit = (
         _BITS if score_mod is None else 1.0
     )  # scores in base 2 at once, unless a reader's function sees them
+    tame = score_mod is None and _tame(query, key, value, scale * unit)
     buffer = query.new_empty(min(rows, visible.n) * min(cols, visible.m), dtype=exact)
 
     output = query.new_empty(*query.shape[:-1], value.shape[-1])
@@ -69,7 +75,7 @@ def forward(
         keys, values = key[b, kv].to(exact), value[b, kv].to(exact)
         for tile_rows in visible.row_tiles(rows):
             queries = query[b, h, tile_rows].to(exact) * (scale * unit)
-            row = _Row(queries, values.shape[-1])
+            row = _Row(queries, values.shape[-1], tame)
             for seeing, tile_cols, ceiling in visible.strips(b, h, tile_rows, cols):
                 own = slice(seeing.start - tile_rows.start, None)
                 scores = _product(buffer, queries[own], keys[tile_cols].mT)  # (r, c)
@@ -85,25 +91,35 @@ def forward(
 class _Row:
     """What a tile of queries remembers of the keys it has met: maximum, sum, and unfinished average.
 
-    Scores are in base 2, times log2 e: torch's `exp2` takes a third of the time of its `exp`.
+    Scores are in base 2, times log2 e: torch's `exp2` takes a third of the time of its `exp`. If they are
+    `tame`, 0 serves for the maximum.
     """
 
-    def __init__(self, queries: Float[Tensor, "r d"], dv: int):
+    def __init__(self, queries: Float[Tensor, "r d"], dv: int, tame: bool):
         r = queries.shape[0]
-        self.maximum = queries.new_full((r, 1), -math.inf)
+        self.tame = tame
+        self.maximum = queries.new_full((r, 1), 0.0 if tame else -math.inf)
         self.total = queries.new_zeros(r, 1)
         self.average = queries.new_zeros(r, dv)
 
     def meet(self, own: slice, scores: Float[Tensor, "r c"], values: Float[Tensor, "c dv"]) -> None:
         """Let these queries take in one tile; `scores` is overwritten, as a copy would cost a tenth more."""
-        before, total, average = self.maximum[own], self.total[own], self.average[own]
+        if not self.tame:
+            self._shift(own, scores)
+        weights = scores.exp2_()
+        self.total[own].add_(weights.sum(-1, keepdim=True))
+        self.average[own].addmm_(weights, values)
+
+    def _shift(self, own: slice, scores: Float[Tensor, "r c"]) -> None:
+        """Measure the scores, and what was summed before, from the maximum up to now."""
+        before = self.maximum[own]
         maximum = torch.maximum(before, scores.amax(-1, keepdim=True))
         # A query that has met no allowed key has maximum -inf, and -inf - -inf is NaN: it gets 0 for a shift.
         shift = maximum.masked_fill(maximum == -math.inf, 0.0)
-        weights = scores.sub_(shift).exp2_()
+        scores.sub_(shift)
         correction = (before - shift).exp2_()
-        total.mul_(correction).add_(weights.sum(-1, keepdim=True))
-        average.mul_(correction).addmm_(weights, values)
+        self.total[own].mul_(correction)
+        self.average[own].mul_(correction)
         before.copy_(maximum)
 
     def finish(self) -> tuple[Float[Tensor, "r dv"], Float[Tensor, " r"]]:
@@ -187,6 +203,15 @@ def _settle(grad_output: Tensor, output: Tensor, lse: Tensor, grad_lse: Tensor |
     if grad_lse is not None:
         delta = delta - grad_lse.masked_fill(~lse.isfinite(), 0.0)
     return grad_output, (lse * _BITS).masked_fill(~lse.isfinite(), math.inf), delta  # 2^(s - inf) is 0
+
+
+def _tame(query: Tensor, key: Tensor, value: Tensor, scale: float) -> bool:
+    """Whether lengths alone show that 2^score stays in range, for every pair: by Cauchy and Schwarz."""
+    if not (query.numel() and key.numel() and value.numel()):
+        return False
+    longest = [x.norm(dim=-1, dtype=torch.promote_types(x.dtype, torch.float32)).max() for x in (query, key)]
+    most = longest[0] * longest[1] * abs(scale)
+    return bool((most <= _TAME) & (value.abs().max() <= _TAME_VALUE))
 
 
 def _lower(scores: Float[Tensor, "r c"], ceiling: Float[Tensor, "r c"] | None) -> Float[Tensor, "r c"]:
