@@ -1,5 +1,26 @@
-"""Data whose truth is known: the book's worked alignments."""
+"""Data whose truth is known: the book's worked alignments, and sentence pairs with gold links from a grammar."""
 
+from attention_core.datasets.parallel import (
+    Corpus,
+    Pair,
+    detokenize,
+    fingerprint,
+    read_pairs,
+    showcase,
+    tokenize,
+    translation,
+)
 from attention_core.datasets.worked import WorkedAlignment, worked_alignments
 
-__all__ = ["WorkedAlignment", "worked_alignments"]
+__all__ = [
+    "Corpus",
+    "Pair",
+    "WorkedAlignment",
+    "detokenize",
+    "fingerprint",
+    "read_pairs",
+    "showcase",
+    "tokenize",
+    "translation",
+    "worked_alignments",
+]

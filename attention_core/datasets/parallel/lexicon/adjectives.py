@@ -1,0 +1,78 @@
+"""Adjectives: four French forms each, whether they stand before their noun, and which nouns they suit."""
+
+from dataclasses import dataclass
+
+# One French form: regular (petit, petite, petits, petites; jeune, jeunes). Four: given in full. A fifth is the
+# masculine singular before a vowel: un bel homme. The classes are those of `nouns`, or single nouns.
+_BEFORE = """
+small     | petit   | young animal thing readable building place room furniture device vehicle fruit plant
+big       | grand   | animal container building place room furniture opening vehicle plant
+beautiful | beau belle beaux belles bel | adult animal flower clothes building place party song
+new       | nouveau nouvelle nouveaux nouvelles nouvel | worker friend device vehicle clothes building book hat
+old       | vieux vieille vieux vieilles vieil | adult animal building furniture vehicle map book street clock
+young     | jeune   | adult student horse
+good      | bon bonne bons bonnes | food drink friend worker readable meeting
+bad       | mauvais mauvaise mauvais mauvaises | food drink readable hotel student
+long      | long longue longs longues | written street trip meeting
+pretty    | joli    | flower girl clothes lamp garden song box
+high      | haut    | high
+"""
+_AFTER = """
+red       | rouge   | clothes vehicle flower lamp door bag umbrella apple chair
+green     | vert    | clothes vehicle bottle door bag umbrella apple chair
+white     | blanc blanche blancs blanches | clothes vehicle animal house wall flower box
+black     | noir    | clothes vehicle pet horse bag umbrella box cow
+blue      | bleu    | clothes vehicle flower door lamp bird chair
+heavy     | lourd   | container clock coat computer table
+hot       | chaud   | drink soup bread
+cold      | froid   | drink soup meat
+fresh     | frais fraîche frais fraîches | bread water milk egg fruit cheese
+happy     | heureux heureuse heureux heureuses | person pet
+sad       | triste  | person written song
+tired     | fatigué | person horse pet
+clever    | intelligent | person pet
+famous    | célèbre | adult book story song city
+dangerous | dangereux dangereuse dangereux dangereuses | dog street mountain trip knife forest
+expensive | cher chère chers chères | clothes vehicle device hotel clock
+empty     | vide    | container street church room train
+broken    | cassé   | device clock chair window umbrella
+open      | ouvert  | opening container hotel market
+closed    | fermé   | opening school church market
+important | important | entry letter meeting book
+strange   | étrange | adult readable word animal house song
+kind      | gentil gentille gentils gentilles | person
+useful    | utile   | map word knife book bag
+"""
+
+
+@dataclass(frozen=True)
+class Adjective:
+    """One adjective; `forms` are masculine, feminine, masculine plural, feminine plural."""
+
+    english: str
+    forms: tuple[str, str, str, str]
+    before_vowel: str | None
+    before: bool
+    classes: tuple[str, ...]
+
+    def form(self, feminine: bool, plural: bool) -> str:
+        return self.forms[2 * plural + feminine]
+
+
+def _forms(masculine: str) -> list[str]:
+    feminine = masculine if masculine.endswith("e") else masculine + "e"
+    return [masculine, feminine, masculine + "s", feminine + "s"]
+
+
+def _adjective(row: str, before: bool) -> Adjective:
+    english, french, classes = (cell.split() for cell in row.split("|"))
+    forms = french if french[1:] else _forms(french[0])
+    vowel = forms[4] if forms[4:] else None
+    return Adjective(english[0], tuple(forms[:4]), vowel, before, tuple(classes))
+
+
+ADJECTIVES = {
+    adjective.english: adjective
+    for table, before in ((_BEFORE, True), (_AFTER, False))
+    for adjective in (_adjective(row, before) for row in table.strip().splitlines())
+}
