@@ -1,4 +1,4 @@
-"""Data whose truth is known: the book's worked alignments, and sentence pairs with gold links from a grammar."""
+"""Data whose truth is known: worked alignments, and generated sentence pairs with gold links."""
 
 from attention_core.datasets.parallel import (
     Corpus,

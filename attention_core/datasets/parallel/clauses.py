@@ -243,7 +243,7 @@ def _behind_the_verb(subject: Phrase) -> list[TargetWord]:
 
 
 def _asked(what: Clause, verbs: _Verbs) -> Phrase:
-    """What a question begins with. Est-ce que has no word of its own: it hangs on do, will or be, possibly."""
+    """What a question begins with. Est-ce que hangs on do, will or be, possibly."""
     if not what.question:
         return Phrase()
     front = verbs.helper or verbs.verb

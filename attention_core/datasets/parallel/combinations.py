@@ -25,7 +25,7 @@ def combinations(what: Sentence) -> Iterator[Combination]:
 
 
 def held(combination: Combination) -> bool:
-    """Whether the combination is kept for the split `held_out`: a checksum decides, the same for every seed."""
+    """Whether a combination is kept for `held_out`: a checksum decides, the same for every seed."""
     return zlib.crc32(" ".join(combination).encode()) % HELD == 0
 
 

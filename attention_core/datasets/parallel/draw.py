@@ -1,6 +1,6 @@
 """Chance that comes out the same everywhere: everything is drawn by `random.Random(seed).random()`.
 
-Python promises the sequence of that one method from one version to the next; not that of `choice` or `shuffle`.
+From one version to the next Python promises the sequence of that method alone, not of `choice` or `shuffle`.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ Thing = TypeVar("Thing")
 
 
 class Draw:
-    """Random choices from one seed; `stream` names what they are for, so that streams do not repeat each other."""
+    """Random choices from one seed; `stream` names their use, so that no two uses repeat each other."""
 
     def __init__(self, seed: int, stream: str) -> None:
         digest = hashlib.sha256(f"{stream} {seed}".encode()).digest()

@@ -13,8 +13,8 @@ from attention_core.datasets.parallel.words import aligned
 def showcase() -> dict[str, Pair]:
     """Short sentences that show reordering, by their English text, with gold links.
 
-    Order of adjectives, ne ... pas, particles, pronouns before the verb, a relative clause with its participle,
-    il y a, possession, contraction. All are kept out of every split, also as part of a longer sentence.
+    Order of adjectives, ne ... pas, particles, pronouns before the verb, relative clauses whose participle
+    agrees, il y a, possession, contraction. All are kept out of every split, even as part of a sentence.
     """
     return dict(_showcase())
 
@@ -29,6 +29,7 @@ def _clauses() -> list[Clause | ThereIs]:
     noun, verb, adjective, pronoun = NOUNS, VERBS, ADJECTIVES, Pronoun
     red_car = NounPhrase(noun["car"], after=adjective["red"])
     lost = Clause(pronoun("you"), verb["lose"], "past", object=NounPhrase(noun["key"]).features)
+    key = NounPhrase(noun["key"], relative=lost)
     wrote = Clause(pronoun("she"), verb["write"], "past", object=NounPhrase(noun["letter"]).features)
     horse = NounPhrase(noun["horse"], "a", before=adjective["beautiful"])
     return [
@@ -39,11 +40,11 @@ def _clauses() -> list[Clause | ThereIs]:
         Clause(pronoun("he"), verb["see"], modal="want", object=pronoun("us")),
         ThereIs(NounPhrase(noun["milk"], "no"), adverbials=(Place("in", NounPhrase(noun["bottle"])),)),
         Clause(NounPhrase(noun["letter"], relative=wrote), verb["be"], adjective=adjective["long"]),
-        Clause(pronoun("I"), verb["give"], "future", recipient=pronoun("you"), object=NounPhrase(noun["key"], relative=lost)),
+        Clause(pronoun("I"), verb["give"], "future", object=key, recipient=pronoun("you")),
         Clause(NounPhrase(noun["brother"], owner=NounPhrase(noun["girl"])), verb["have"], object=horse),
         Clause(pronoun("they"), verb["go"], "past", adverbials=(Place("to", NounPhrase(noun["market"])),)),
         Clause(pronoun("you"), verb["eat"], question="what", adverbials=("in the morning",)),
-    ]  # fmt: skip
+    ]
 
 
 def contains_showcase(pair: Pair) -> bool:

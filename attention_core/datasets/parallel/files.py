@@ -12,7 +12,7 @@ EMPTY, COLUMN, ENCODING, LONG, DUPLICATE = "empty", "no second column", "not UTF
 
 @dataclass(frozen=True)
 class Corpus:
-    """Pairs read from a file, and what was left out: how many lines for each reason, and the first of them."""
+    """Pairs read from a file, and what was left out: how many lines, and the first, by reason."""
 
     path: Path
     pairs: list[Pair]
@@ -33,8 +33,9 @@ def read_pairs(path: str | Path, *, longest: int = 500) -> Corpus:
     """Read pairs from tab-separated text in UTF-8: English, French; more columns are ignored.
 
     That is the format of sentence collections such as Tatoeba's. Lines that cannot be used are left out and
-    counted by reason: "empty" (a side without a word), "no second column", "not UTF-8", "too long" (a side of more
-    than `longest` characters) and "duplicate" (the same pair but for case and final mark). Gold links are empty.
+    counted by reason: "empty" (a side without a word), "no second column", "not UTF-8", "too long" (a side
+    of more than `longest` characters) and "duplicate" (the same pair but for case and final mark). The pairs
+    have no gold links.
 
     Raises `FileNotFoundError` where there is no such file and `ValueError` where no line can be used.
     """

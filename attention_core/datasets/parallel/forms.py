@@ -1,4 +1,4 @@
-"""What a sentence says, before any word order: plain records, which `phrases` and `clauses` put into words."""
+"""What a sentence says, before any word order: records that `phrases` and `clauses` put into words."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from attention_core.datasets.parallel.lexicon import Adjective, Features, Noun, 
 class Pronoun:
     """A pronoun by its English form, subject ("I", "who") or object ("me", "it").
 
-    `feminine` is for "it" that stands for a feminine noun of the same sentence; without one, "it" is masculine.
+    `feminine` is for an "it" that stands for a feminine noun of the same sentence; else "it" is masculine.
     """
 
     english: str
@@ -18,7 +18,7 @@ class Pronoun:
 
 @dataclass(frozen=True)
 class NounPhrase:
-    """A noun with what belongs to it. `determiner` "" is none: bread, apples; "some" and "any" are partitive."""
+    """A noun with what belongs to it. `determiner` "" is none (bread), "some" and "any" partitive."""
 
     noun: Noun
     determiner: str = "the"
@@ -87,7 +87,7 @@ class ThereIs:
 
 @dataclass(frozen=True)
 class Sentence:
-    """Clauses, each but the first behind its conjunction (and, but, because, when), and the mark at the end."""
+    """Clauses, each but the first behind its conjunction (and, but, because, when), and the final mark."""
 
     first: Clause | ThereIs
     others: tuple[tuple[str, Clause | ThereIs], ...] = ()

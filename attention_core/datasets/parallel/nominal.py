@@ -40,8 +40,8 @@ _TIMES = ("today", "now", "yesterday", "tomorrow", "every day", "in the morning"
 class Scene:
     """What the words around allow.
 
-    `later`: another clause came before, and "it", "them" or "they" might stand for a noun of it. `inner`: inside a
-    relative clause, which holds no other. `you`: whether you and your may stand; a command would make them vous.
+    `later`: another clause came before, and "it", "them" or "they" might stand for a noun of it. `inner`:
+    inside a relative clause, which holds no other. `you`: whether you and your may stand; commands say vous.
     """
 
     later: bool = False
@@ -58,8 +58,8 @@ def suiting(noun: Noun, before: bool) -> tuple[Adjective, ...]:
 def noun_phrase(draw: Draw, noun: Noun, use: str, scene: Scene, negated: bool = False) -> NounPhrase:
     """A noun with a determiner and perhaps adjectives or an owner.
 
-    `use` is subject, object, love (generic without a determiner), need (nothing partitive), known (the, this or
-    somebody's, no owner) or there (indefinite).
+    `use` is subject, object, love (generic without a determiner), need (nothing partitive), known (the, this
+    or somebody's, no owner) or there (indefinite).
     """
     plural = bool(noun.plural) and draw.chance(0.4)
     owned = not noun.is_a(_NOT_OWNED)

@@ -56,7 +56,7 @@ def noun_phrase(
     """A noun phrase.
 
     `negated`: a direct object under negation, where un, du and des become de. `generic`: object of a verb of
-    liking, so that "dogs" is les chiens and not des chiens. `after_de`: behind de, which swallows a partitive.
+    liking, so that "dogs" is les chiens, not des chiens. `after_de`: behind de, which swallows a partitive.
     """
     noun = SourceWord(what.noun.plural if what.plural else what.noun.english)
     before, after = _adjective(what.before, what.features), _adjective(what.after, what.features)
@@ -120,7 +120,7 @@ def _determiner(
 def _partitive(
     what: NounPhrase, spoken: list[SourceWord], noun: SourceWord, reduced: bool, generic: bool
 ) -> Phrase:
-    """Du, de la, des; de where reduced; les where generic. Unspoken in English, it hangs on the noun, possibly."""
+    """Du, de la, des; de where reduced; les where generic. Unspoken in English, it hangs on the noun."""
     sure, possible = tuple(spoken), () if spoken else (noun,)
     article = TargetWord(article_of(what), (), sure or possible, article=True)
     if generic and not spoken:
@@ -140,7 +140,7 @@ def article_of(what: NounPhrase) -> str:
 
 
 def _owned(what: NounPhrase, head: Phrase, noun: SourceWord, polite: bool) -> Phrase:
-    """The girl’s book, le livre de la fille: its article has no counterpart, so it hangs on the noun, possibly."""
+    """The girl’s book, le livre de la fille: its article has no counterpart, so it hangs on the noun."""
     owner, mark = noun_phrase(what.owner, polite=polite), SourceWord("’s")
     article = TargetWord(article_of(what), (), (noun,), article=True)
     return Phrase(

@@ -1,4 +1,4 @@
-"""Which sentences are sensible: statements, commands, questions, there is, and what joins them; drawn at random."""
+"""Which sentences are sensible: statements, commands, questions, there is; drawn at random."""
 
 from dataclasses import replace
 
@@ -11,8 +11,9 @@ from attention_core.datasets.parallel.nominal import Scene
 _NEVER_ORDERED = ("have", "want", "need", "know", "love", "lose", "hear", "see", "find", "arrive", "be")
 _ORDERED = tuple(verb for verb in VERBS.values() if verb.english not in _NEVER_ORDERED)
 _ORDERED_PARTICLES = tuple(verb for verb in _ORDERED if verb.kind == "particle")
-_ASKED_WHAT = ("eat", "drink", "read", "write", "see", "buy", "take", "hear", "want", "look at", "look up", "open",
-               "find", "throw away", "pick up", "turn on", "write down", "put on")  # fmt: skip
+_ORDERED_GIVING = tuple(verb for verb in _ORDERED if verb.kind == "giving")
+_ASKED_WHAT = ("eat", "drink", "read", "write", "see", "buy", "take", "hear", "want", "look at", "look up",
+               "open", "find", "throw away", "pick up", "turn on", "write down", "put on")  # fmt: skip
 _ASKED_WHERE = ("work", "sing", "play", "sleep", "go")
 _EXISTING = nouns_of(
     "portable", "thing", "clothes", "food", "drink", "person", "animal", "vehicle", "furniture"
@@ -22,32 +23,24 @@ _EXISTING = nouns_of(
 def sentence(draw: Draw) -> Sentence:
     """A sentence of one or two clauses."""
     make = draw.weighted(
-        ((_one, 33), (_command, 15), (_question, 12), (_there, 7), (_two, 19), (_same, 6), (_it, 8))
+        ((_one, 28), (_command, 14), (_question, 12), (_there, 7), (_two, 24), (_same, 6), (_it, 9))
     )
     return make(draw)
 
 
 def long_sentence(draw: Draw) -> Sentence:
-    """A sentence of two to five clauses."""
+    """A sentence of two to six clauses, told in one tense."""
     opening = draw.weighted(((_one, 5), (_there, 1), (_it, 2), (_same, 2)))(draw)
     others = list(opening.others)
     for _ in range(draw.one((1, 2, 2, 3, 3, 4))):
-        others.append(
-            (
-                draw.one(("and", "but", "because")),
-                verbal.clause(draw, Scene(later=True), tense=_tense(opening)),
-            )
-        )
+        last = others[-1][0] if others else ""
+        conjunction = draw.one([each for each in ("and", "but", "because") if each != last])
+        others.append((conjunction, verbal.clause(draw, Scene(later=True), tense=opening.first.tense)))
     return replace(opening, others=tuple(others), stop=_stop(draw))
 
 
 def _stop(draw: Draw) -> str:
     return "." if draw.chance(0.55) else ""
-
-
-def _tense(what: Sentence) -> str:
-    """The tense of the first clause as far as times show: what follows is told in the same."""
-    return what.first.tense
 
 
 def _one(draw: Draw) -> Sentence:
@@ -76,8 +69,19 @@ def _two(draw: Draw) -> Sentence:
 def _same(draw: Draw) -> Sentence:
     """She opens the door and sees the garden: one subject, spoken once."""
     first = verbal.clause(draw, Scene())
+    while _reaches_on(first):
+        first = verbal.clause(draw, Scene())
     second = verbal.clause(draw, Scene(later=True), *_again(first), tense=first.tense)
     return Sentence(first, (("and", second),), _stop(draw))
+
+
+def _reaches_on(what: Clause) -> bool:
+    """Whether "and work" behind it could be read in two ways: I must sing and work, boys who sing and work.
+
+    "Is big and is small" is left out too.
+    """
+    related = isinstance(what.object, NounPhrase) and what.object.relative is not None
+    return bool(what.modal) or what.negation in ("not", "n’t") or related or what.verb.english == "be"
 
 
 def _again(what: Clause) -> tuple[Features, Noun]:
@@ -112,7 +116,7 @@ def _it(draw: Draw) -> Sentence:
 
 
 def _order(draw: Draw, scene: Scene) -> Clause:
-    verb = draw.one(_ORDERED_PARTICLES if draw.chance(0.3) else _ORDERED)
+    verb = draw.one(draw.weighted(((_ORDERED, 60), (_ORDERED_PARTICLES, 30), (_ORDERED_GIVING, 10))))
     negation = draw.weighted((("", 76), ("not", 10), ("n’t", 8), ("never", 6)))
     return verbal.furnished(draw, scene, Clause(None, verb, negation=negation))
 

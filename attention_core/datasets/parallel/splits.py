@@ -31,8 +31,8 @@ def translation(split: str = "train", size: int | None = None, *, seed: int = 0)
     size
         Only the first so many. "train" alone can be asked for more than its own size, up to 40,000.
     seed
-        Another seed gives another corpus, and keeps each sentence to its split: no seed's training data holds a
-        sentence of another's test.
+        Another seed gives another corpus, and keeps each sentence to its split: no seed's training data holds
+        a sentence of another's test.
 
     Raises `ValueError` for an unknown split or a size out of range.
     """
@@ -44,13 +44,15 @@ def translation(split: str = "train", size: int | None = None, *, seed: int = 0)
         raise TypeError(f"`size` must be a whole number of pairs; got {type(size).__name__}.")
     if not 1 <= size <= most:
         raise ValueError(f"`size` must be between 1 and {most} for {split!r}; got {size}.")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(f"`seed` must be a whole number; got {type(seed).__name__}.")
     if split == "train":
         return _train(seed, size)
     return list((_long(seed) if split == "long" else _evaluation(seed)[split])[:size])
 
 
 def role(pair: Pair) -> str:
-    """Train, validation or test: a checksum of the French decides, so that equal translations stay together."""
+    """Train, validation or test: a checksum of the French decides, so that paraphrases stay together."""
     bucket = zlib.crc32(" ".join(normalised(pair.target)).encode()) % 1000
     return "validation" if bucket < 45 else "test" if bucket < 90 else "train"
 
@@ -79,7 +81,7 @@ def _pool(seed: int) -> tuple[tuple[str, Pair], ...]:
 
 
 def _train(seed: int, size: int) -> list[Pair]:
-    """The first so many sentences for training; where the pool does not hold them, the stream is drawn anew."""
+    """The first so many sentences for training; more than the pool holds are drawn anew."""
     pairs = [pair for split, pair in _pool(seed) if split == "train"]
     if len(pairs) < size:
         pairs = islice((pair for split, pair in _short(seed) if split == "train"), size)

@@ -9,7 +9,9 @@ _PIECE = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_][^\W_]*(?:[-’][^\W_]+)*’?|-[^
 _ENGLISH_ENDINGS = frozenset(("n’t", "’s", "’m", "’d", "’re", "’ve", "’ll"))
 _ENGLISH_ENDING = re.compile(rf"(?<=.)(?:{'|'.join(sorted(_ENGLISH_ENDINGS))})$")
 _FRENCH_ELISION = re.compile(r"(?:[cdjlmnst]|qu|jusqu|lorsqu|puisqu|quoiqu)’")
-_FRENCH_CLITIC = re.compile(r"-(?:t|je|tu|il|elle|on|nous|vous|ils|elles|le|la|les|lui|leur|moi|toi|en|y|ce)$")
+_FRENCH_CLITIC = re.compile(
+    r"-(?:t|je|tu|il|elle|on|nous|vous|ils|elles|le|la|les|lui|leur|moi|toi|en|y|ce)$"
+)
 _CLOSING, _OPENING = frozenset(".,;:!?…)]}»%"), frozenset("([{«¿¡")
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -17,9 +19,9 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"
 def tokenize(text: str, language: str = "en") -> tuple[str, ...]:
     """The tokens of a text, in the conventions of the corpus.
 
-    Lower case, apart from the English word "I". Apostrophes come out curly, however they went in. English splits
-    off n’t and ’s ’m ’d ’re ’ve ’ll (don't: do n’t; the girl's: the girl ’s). French splits after an elision
-    (t'aime: t’ aime; aujourd’hui stays) and before a pronoun on a hyphen (cherchez-le: cherchez -le;
+    Lower case, apart from the English word "I". Apostrophes come out curly, however they went in. English
+    splits off n’t and ’s ’m ’d ’re ’ve ’ll (don't: do n’t; the girl's: the girl ’s). French splits after an
+    elision (t'aime: t’ aime; aujourd’hui stays) and before a pronoun on a hyphen (cherchez-le: cherchez -le;
     mange-t-il: mange -t -il; est-ce: est -ce). Every other mark is a token of its own.
     """
     split = _language(language)[0]

@@ -30,7 +30,7 @@ _KINDS = (
     ("be", 12),
     ("feel", 5),
 )
-_NO_MODAL = ("have", "want", "need")
+_NO_MODAL = ("have", "want", "need", "love", "know")
 # Verbs whose participle is met in all four forms; more would make many rare words.
 _AGREEING = (
     "see",
@@ -54,8 +54,10 @@ _SAID_OF = tuple(
     noun for noun in NOUNS.values() if nominal.suiting(noun, True) + nominal.suiting(noun, False)
 )
 # What can change: only these are denied with "never" or told of the future.
-_STATES = ("happy", "sad", "tired", "open", "closed", "empty", "broken", "hot", "cold", "good", "bad", "expensive",
-           "famous", "dangerous", "kind", "beautiful", "useful", "important", "fresh")  # fmt: skip
+_STATES = ("happy", "sad", "tired", "open", "closed", "empty", "broken", "hot", "cold", "good", "bad",
+           "expensive", "famous", "dangerous", "kind", "beautiful", "useful", "important",
+           "fresh")  # fmt: skip
+_RELATED = ("the", "a", "this", "these", "two", "three", "many")
 _SOMEWHERE = ("portable", "thing", "person", "animal", "clothes", "vehicle")
 
 
@@ -86,7 +88,10 @@ def clause(
     if tense == "present" and verb.english not in _NO_MODAL and draw.chance(0.3):
         modal = draw.one(("want", "can", "must"))
         negation = "not" if negation == "n’t" and modal != "want" else negation
-    if isinstance(who, NounPhrase) and who.determiner == "every":
+    if (isinstance(who, NounPhrase) and who.determiner == "every") or (negation, verb.english) == (
+        "never",
+        "know",
+    ):
         negation = ""
     return furnished(draw, scene, Clause(who, verb, told(verb, tense, negation), negation, modal))
 
@@ -148,6 +153,8 @@ def _recipient(draw: Draw, scene: Scene, what: Clause) -> NounPhrase | Pronoun:
 def _adverbs(draw: Draw, scene: Scene, what: Clause) -> Clause:
     """Frequency before the verb, or manner, place and time behind it."""
     name, found = what.verb.english, list(what.adverbials)
+    if isinstance(what.object, NounPhrase) and what.object.relative:
+        return what  # what came next would seem to belong to the relative clause
     if not found and name in _AT_HOME and draw.chance(0.12):
         found.append("at home")
     manner = [each for each, names in (("slowly", _SLOWLY), ("well", _WELL)) if name in names]
@@ -167,13 +174,7 @@ def _adverbs(draw: Draw, scene: Scene, what: Clause) -> Clause:
 
 def related(draw: Draw, scene: Scene, what: NounPhrase, probability: float) -> NounPhrase:
     """The noun phrase, perhaps with a relative clause; never with one inside another, nor behind an owner."""
-    barred = (
-        scene.inner
-        or what.owner
-        or what.determiner in ("", "some", "any", "every")
-        or what.noun.is_a(("kin",))
-    )
-    if barred or not draw.chance(probability):
+    if scene.inner or what.owner or what.determiner not in _RELATED or not draw.chance(probability):
         return what
     return replace(what, relative=_relative(draw, replace(scene, inner=True), what))
 

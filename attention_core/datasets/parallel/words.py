@@ -1,11 +1,12 @@
 """Words that know where they came from, and the two rules that French spelling applies to neighbours.
 
-Grammar builds a sentence twice, as `SourceWord`s and as `TargetWord`s that point to them. `aligned` then elides
-(le arbre -> l’ arbre), contracts (de le -> du) and turns pointers into positions: so the gold links are free.
+Grammar builds a sentence twice, as `SourceWord`s and as `TargetWord`s that point to them. `aligned` then
+elides (le arbre: l’ arbre), contracts (de le: du) and turns pointers into positions: so gold links are free.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from attention_core.datasets.parallel.pair import Pair
 
@@ -83,7 +84,7 @@ def starts_with_vowel(text: str) -> bool:
 def elided(words: Sequence[TargetWord]) -> list[TargetWord]:
     """Every word in the form that the word after it asks for."""
     result = list(words)
-    for i, (this, following) in enumerate(zip(words, words[1:], strict=False)):
+    for i, (this, following) in enumerate(pairwise(words)):
         form = this.before_vowel or BEFORE_VOWEL.get(this.text)
         if form and starts_with_vowel(following.text):
             result[i] = TargetWord(form, this.sure, this.possible, None, this.article)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-# One French form: regular (petit, petite, petits, petites; jeune, jeunes). Four: given in full. A fifth is the
-# masculine singular before a vowel: un bel homme. The classes are those of `nouns`, or single nouns.
+# One French form: regular (petit, petite, petits, petites; jeune, jeunes). Four: given in full. A fifth is
+# the masculine singular before a vowel: un bel homme. The classes are those of `nouns`, or single nouns.
 _BEFORE = """
 small     | petit   | young animal thing readable building place room furniture device vehicle fruit plant
 big       | grand   | animal container building place room furniture opening vehicle plant
 beautiful | beau belle beaux belles bel | adult animal flower clothes building place party song
-new       | nouveau nouvelle nouveaux nouvelles nouvel | worker friend device vehicle clothes building book hat
+new       | nouveau nouvelle nouveaux nouvelles nouvel | worker friend device vehicle clothes building book
 old       | vieux vieille vieux vieilles vieil | adult animal building furniture vehicle map book street clock
 young     | jeune   | adult student horse
 good      | bon bonne bons bonnes | food drink friend worker readable meeting

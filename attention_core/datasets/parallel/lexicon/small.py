@@ -1,4 +1,4 @@
-"""The closed classes: pronouns, determiners, prepositions and adverbs, with the links of those of several words."""
+"""The closed classes: pronouns, determiners, prepositions, adverbs; with links where these are phrases."""
 
 from typing import NamedTuple
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-# English base, third person, past ("-": written like the base, so that its tense could not be told), second word
-# | infinitive | objects | subjects | tenses other than all three. The second word stays with the verb where it is
-# a preposition (look at), and may follow the object where it is a particle (look up).
+# English base, third person, past ("-": written like the base, so that its tense could not be told), second
+# word | infinitive | objects | subjects | tenses, if not all three. The second word stays with the verb where
+# it is a preposition (look at), and may follow the object where it is a particle (look up).
 _PARTICLE = """
 look looks looked up     | chercher  | entry                              | person
 look looks looked over   | examiner  | readable map computer              | person | present past
@@ -29,7 +29,7 @@ eat eats ate             | manger    | food                               | pers
 drink drinks drank       | boire     | drink                              | person animal
 read reads -             | lire      | readable                           | person
 write writes wrote       | écrire    | written                            | person
-see sees saw             | voir      | person animal thing place building vehicle portable high | person animal
+see sees saw             | voir      | person animal thing place building vehicle high | person animal
 love loves loved         | aimer     | person animal food drink music place song | person
 buy buys bought          | acheter   | food drink portable clothes device vehicle house | person
 find finds found         | trouver   | portable thing clothes pet entry   | person
@@ -63,7 +63,7 @@ play plays played        | jouer     | in with alone                      | pers
 speak speaks spoke       | parler    | to_person with                     | person | present past
 """
 
-# Present je tu il nous vous ils | participle | future stem, where not the infinitive. Without a row: as `aimer`.
+# Present je tu il nous vous ils | participle | future stem, where not the infinitive. No row: as `aimer`.
 _CONJUGATIONS = """
 être      | suis es est sommes êtes sont                   | été    | ser
 avoir     | ai as a avons avez ont                         | eu     | aur
