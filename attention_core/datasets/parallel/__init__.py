@@ -35,8 +35,8 @@ contraction                    de le, de les, à le, à les: du, des, au, aux
 
 The English always decides the French: "you" is tu, but commands are polite (cherchez, votre); who is
 neither said nor named feminine is masculine ("it", "they" and "we" included, "it" after its noun excepted);
-verbs whose past is written like the present (read, put) have none but "did not read". "He", "she" and
-"they" never stand for a noun.
+verbs whose past is written like the present (read, put) have none but "did not read". No "he",
+"she" or "they" stands for a noun of its sentence.
 
 **Tokens** are lower case, apart from "I"; see `tokenize`. About half of the statements end with a full
 stop.
@@ -46,12 +46,13 @@ articles, prepositions, "not" and ne, full stops; both halves of a contraction (
 links, added to these, join what only grammar asks for: pas (ne is sure, jamais too); the auxiliaries of
 both languages (do, did, will; ai, suis); "to" before an infinitive; the particle or preposition of a verb
 (up: cherchez); articles, du and des without a counterpart (to the noun); the second word of a fixed phrase
-(près *de*, parce *que*, ai *besoin*). Every French word has a link, and each English sentence has one
+(près *de*, parce *que*, *ai* besoin *de*). Every French word has a link, and each English sentence has one
 translation.
 
 **Splits.** A checksum of the French sentence sends it to training, validation or test, so that no
-translation and no paraphrase is in two of them, whatever the seed. One (adjective, noun) and (verb, object
-pronoun) in eleven is kept from these three; `held_out` has sentences with at least one such combination,
+translation and no paraphrase is in two of them, whatever the seed. One adjective of each noun that at least
+four suit, one object pronoun of each verb that is said of persons, and "them" of every third of the other
+verbs never meet in these three; `held_out` has sentences with at least one such combination of known words,
 sentence by sentence as long as those of `test`. `long` has sources of 21 to 40 tokens, 25 of each length;
 all others have at most 20. Sentences are the same if they differ only in case and final mark. Each word of
 the four smaller splits occurs at least five times in training. The `showcase` is in none, not even as a

@@ -1,23 +1,22 @@
 """Combinations of words: which ones a sentence holds, and which ones training never sees."""
 
-import zlib
 from collections.abc import Iterator
+from functools import cache
 
+from attention_core.datasets.parallel.examples import shown_sentences
 from attention_core.datasets.parallel.forms import Both, Clause, NounPhrase, Place, Pronoun, Sentence, ThereIs
-from attention_core.datasets.parallel.lexicon import Features, Noun
-from attention_core.datasets.parallel.phrases import object_forms
+from attention_core.datasets.parallel.lexicon import NOUNS, VERBS, Features, Noun
+from attention_core.datasets.parallel.nominal import suiting
 
-HELD = 11  # one combination in so many is held out
+# By turns; "it" is not among them, because for things it is most of what training can show.
+_PERSONS = ("me", "you", "him", "her", "us", "them")
+_THINGS = ("them", "", "")  # of every third verb
 
 Combination = tuple[str, str]
 
 
 def combinations(what: Sentence) -> Iterator[Combination]:
-    """Each (adjective, noun) and (verb, object pronoun) of a sentence, by the English dictionary forms.
-
-    The pronoun is named by its French form, so that "see him" and "see it" (both le) are one combination:
-    otherwise the French of the one would give the other away.
-    """
+    """Each (adjective, noun) and (verb, object pronoun) of a sentence, by the English dictionary forms."""
     head = _noun(what.first.subject) if isinstance(what.first, Clause) else None
     yield from _in_clause(what.first, head)
     for _, following in what.others:
@@ -25,8 +24,33 @@ def combinations(what: Sentence) -> Iterator[Combination]:
 
 
 def held(combination: Combination) -> bool:
-    """Whether a combination is kept for `held_out`: a checksum decides, the same for every seed."""
-    return zlib.crc32(" ".join(combination).encode()) % HELD == 0
+    """Whether a combination is kept for `held_out`, whatever the seed."""
+    return combination in _held()
+
+
+@cache
+def _held() -> frozenset[Combination]:
+    """One adjective of each noun that four or more suit, one pronoun of verbs, by turns."""
+    found = []
+    for turn, noun in enumerate(NOUNS.values()):
+        fitting = suiting(noun, True) + suiting(noun, False)
+        if len(fitting) >= 4:
+            found.append(_by_turns(turn, [(each.english, noun.english) for each in fitting]))
+    for turn, verb in enumerate(verb for verb in VERBS.values() if verb.kind not in ("motion", "be")):
+        persons = verb.kind == "giving" or "person" in verb.objects
+        found.append(_by_turns(turn, [(verb.english, form) for form in (_PERSONS if persons else _THINGS)]))
+    return frozenset(found)
+
+
+def _by_turns(turn: int, choices: list[Combination]) -> Combination:
+    """The choice whose turn it is; the next one, where the showcase needs that one."""
+    turned = choices[turn % len(choices) :] + choices[: turn % len(choices)]
+    return next(each for each in turned if each not in _shown())
+
+
+@cache
+def _shown() -> frozenset[Combination]:
+    return frozenset(each for what in shown_sentences() for each in combinations(what))
 
 
 def _noun(what: object) -> Noun | None:
@@ -42,17 +66,12 @@ def _in_clause(what: Clause | ThereIs, head: Noun | None) -> Iterator[Combinatio
         phrases += [what.subject, what.object, what.recipient]
         for pronoun in (what.object, what.recipient):
             if isinstance(pronoun, Pronoun):
-                yield what.verb.english, _french_pronoun(pronoun, pronoun is what.recipient)
+                yield what.verb.english, pronoun.english
         if what.adjective and not isinstance(what.adjective, str):
             for noun in _described(what.subject, head):
                 yield what.adjective.english, noun.english
     for phrase in phrases:
         yield from _in_phrase(phrase)
-
-
-def _french_pronoun(what: Pronoun, recipient: bool) -> str:
-    forms = object_forms(what)
-    return forms.recipient if recipient else forms.direct
 
 
 def _described(subject: object, head: Noun | None) -> list[Noun]:

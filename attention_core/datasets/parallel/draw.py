@@ -24,7 +24,7 @@ class Draw:
     def one(self, things: Sequence[Thing]) -> Thing:
         return things[int(self._random() * len(things))]
 
-    def weighted(self, things: Sequence[tuple[Thing, float]]) -> Thing:
+    def weighted(self, things: Sequence[tuple[Thing, float | int]]) -> Thing:
         """One of the things, each with its weight; the weights need not sum to 1."""
         left = self._random() * sum(weight for _, weight in things)
         for thing, weight in things:

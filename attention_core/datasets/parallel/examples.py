@@ -21,8 +21,13 @@ def showcase() -> dict[str, Pair]:
 
 @cache
 def _showcase() -> tuple[tuple[str, Pair], ...]:
-    pairs = [aligned(sentence(Sentence(each))) for each in _clauses()]
+    pairs = [aligned(sentence(each)) for each in shown_sentences()]
     return tuple((detokenize(pair.source, "en"), pair) for pair in pairs)
+
+
+def shown_sentences() -> list[Sentence]:
+    """What the sentences of the showcase say."""
+    return [Sentence(each) for each in _clauses()]
 
 
 def _clauses() -> list[Clause | ThereIs]:
@@ -40,7 +45,7 @@ def _clauses() -> list[Clause | ThereIs]:
         Clause(pronoun("he"), verb["see"], modal="want", object=pronoun("us")),
         ThereIs(NounPhrase(noun["milk"], "no"), adverbials=(Place("in", NounPhrase(noun["bottle"])),)),
         Clause(NounPhrase(noun["letter"], relative=wrote), verb["be"], adjective=adjective["long"]),
-        Clause(pronoun("I"), verb["give"], "future", object=key, recipient=pronoun("you")),
+        Clause(pronoun("she"), verb["give"], "future", object=key, recipient=pronoun("you")),
         Clause(NounPhrase(noun["brother"], owner=NounPhrase(noun["girl"])), verb["have"], object=horse),
         Clause(pronoun("they"), verb["go"], "past", adverbials=(Place("to", NounPhrase(noun["market"])),)),
         Clause(pronoun("you"), verb["eat"], question="what", adverbials=("in the morning",)),

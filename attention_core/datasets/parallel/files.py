@@ -79,7 +79,7 @@ def _parse(line: bytes, longest: int) -> tuple[Pair | None, str]:
         return None, ENCODING
     if not text.strip():
         return None, EMPTY
-    columns = text.split("\t")
+    columns = text.rstrip("\r\n").split("\t")
     if len(columns) < 2:
         return None, COLUMN
     if max(map(len, columns[:2])) > longest:

@@ -17,7 +17,7 @@ from attention_core.datasets.parallel.lexicon import (
 
 _POSSESSIVES = ("my", "your", "his", "her", "our", "their")
 _NOT_OWNED = ("man", "woman", "boy", "girl", "royal", "place", "high", "transport", "owl", "hotel",
-              "hospital", "church", "tree", "bird", "opening", "word", "beach")  # fmt: skip
+              "hospital", "church", "tree", "bird", "opening", "word")  # fmt: skip
 _OWNERS = (
     "friend",
     "teacher",
@@ -26,7 +26,6 @@ _OWNERS = (
     "father",
     "sister",
     "brother",
-    "student",
     "nurse",
     "child",
 )
@@ -108,7 +107,7 @@ def _indefinite(noun: Noun, plural: bool) -> tuple[tuple[str, float], ...]:
 
 
 def _adjectives(draw: Draw, noun: Noun) -> tuple[Adjective | None, Adjective | None]:
-    if noun.is_a(("kin",)) or not draw.chance(0.5):
+    if noun.is_a(("kin",)) or not draw.chance(0.55):
         return None, None
     before, after = suiting(noun, True), suiting(noun, False)
     both = draw.chance(0.15)
@@ -121,7 +120,7 @@ def _adjectives(draw: Draw, noun: Noun) -> tuple[Adjective | None, Adjective | N
 
 def subject(draw: Draw, classes: tuple[str, ...], scene: Scene) -> Pronoun | NounPhrase | Both:
     """Who or what does it: one of these classes."""
-    if "person" in classes and draw.chance(0.6):
+    if "person" in classes and draw.chance(0.66):
         return pronoun_subject(draw, scene)
     noun = draw.one(nouns_of(*classes))
     first = noun_phrase(draw, noun, "subject", scene)
@@ -157,9 +156,9 @@ def place(draw: Draw, prepositions: tuple[str, ...], scene: Scene) -> Place | No
         return None
     if preposition in ("to", "at", "from"):
         return _goal(draw, preposition)
-    if preposition in ("with", "to_person"):
+    if preposition == "with":
         whom = noun_phrase(draw, draw.one(nouns_of("person")), "known", scene)
-        return Place(preposition.removesuffix("_person"), whom)
+        return Place(preposition, whom)
     kinds = {"in": ("inside",), "on": ("furniture",), "under": ("furniture", "tree")}
     classes = kinds.get(preposition, ("building", "plant", "car", "door", "market", "station", "high"))
     return Place(preposition, _short(draw, draw.one(nouns_of(*classes)), scene))
@@ -186,8 +185,8 @@ def whereabouts(draw: Draw, noun: Noun, scene: Scene) -> Place:
         return place(draw, ("in", "in", *_AROUND), scene)
     if not noun.is_a(("clothes", "thing", "readable", "food", "drink", "portable")):
         return place(draw, _AROUND, scene)
-    container = draw.one(nouns_of(*(("bottle",) if noun.is_a(("drink",)) else ("bag", "box", "room"))))
-    if draw.chance(0.3) and not noun.is_a(("container", "device", "umbrella")):
+    container = draw.one(nouns_of(*(("bottle",) if noun.is_a(("drink",)) else ("bag", "box"))))
+    if draw.chance(0.3) and not noun.is_a(("container", "device", "umbrella", "soup")):
         return Place("in", _short(draw, container, scene))
     return place(draw, ("on", "on", "under", "near"), scene)
 

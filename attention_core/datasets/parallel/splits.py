@@ -4,7 +4,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
-from itertools import islice
 
 from attention_core.datasets.parallel import clauses, sentences
 from attention_core.datasets.parallel.combinations import combinations, held
@@ -47,7 +46,7 @@ def translation(split: str = "train", size: int | None = None, *, seed: int = 0)
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise TypeError(f"`seed` must be a whole number; got {type(seed).__name__}.")
     if split == "train":
-        return _train(seed, size)
+        return _pool(seed).train(size)
     return list((_long(seed) if split == "long" else _evaluation(seed)[split])[:size])
 
 
@@ -75,24 +74,42 @@ def _short(seed: int) -> Iterator[tuple[str, Pair]]:
     return (each for each in _stream(seed, "short") if len(each[1].source) <= LONGEST)
 
 
+class _Pool:
+    """The short sentences of one seed, drawn as far as anybody has asked."""
+
+    def __init__(self, seed: int) -> None:
+        self._stream = _short(seed)
+        self._drawn: list[tuple[str, Pair]] = []
+        self._train: list[Pair] = []
+
+    def _draw(self) -> None:
+        split, pair = next(self._stream)
+        self._drawn.append((split, pair))
+        if split == "train":
+            self._train.append(pair)
+
+    def train(self, size: int) -> list[Pair]:
+        while len(self._train) < size:
+            self._draw()
+        return self._train[:size]
+
+    def others(self) -> list[tuple[str, Pair]]:
+        """The sentences among the first `POOL` that are not for training."""
+        while len(self._drawn) < POOL:
+            self._draw()
+        return [(split, pair) for split, pair in self._drawn[:POOL] if split != "train"]
+
+
 @cache
-def _pool(seed: int) -> tuple[tuple[str, Pair], ...]:
-    return tuple(islice(_short(seed), POOL))
-
-
-def _train(seed: int, size: int) -> list[Pair]:
-    """The first so many sentences for training; more than the pool holds are drawn anew."""
-    pairs = [pair for split, pair in _pool(seed) if split == "train"]
-    if len(pairs) < size:
-        pairs = islice((pair for split, pair in _short(seed) if split == "train"), size)
-    return list(pairs)[:size]
+def _pool(seed: int) -> _Pool:
+    return _Pool(seed)
 
 
 class _Known:
     """Whether training has seen each word of a pair `SEEN` times, but never its translation."""
 
     def __init__(self, seed: int) -> None:
-        pairs = _train(seed, SIZES["train"])
+        pairs = _pool(seed).train(SIZES["train"])
         self.source = Counter(token for pair in pairs for token in pair.source)
         self.target = Counter(token for pair in pairs for token in pair.target)
         self.translations = {normalised(pair.target) for pair in pairs}
@@ -109,11 +126,12 @@ class _Known:
 def _evaluation(seed: int) -> dict[str, tuple[Pair, ...]]:
     """Validation and test as they come; held_out sentence by sentence as long as those of test."""
     known = _Known(seed)
-    pool = [(split, pair) for split, pair in _pool(seed) if split != "train" and known(pair)]
-    found = {
-        name: [pair for split, pair in pool if split == name] for name in ("validation", "test", "held_out")
-    }
-    found = {name: pairs[: SIZES[name]] if name != "held_out" else pairs for name, pairs in found.items()}
+    found = {"validation": [], "test": [], "held_out": []}
+    for split, pair in _pool(seed).others():
+        if known(pair):
+            found[split].append(pair)
+    for name in ("validation", "test"):
+        del found[name][SIZES[name] :]
     found["held_out"] = _as_long(found["test"], found["held_out"])
     return {name: tuple(pairs) for name, pairs in found.items()}
 

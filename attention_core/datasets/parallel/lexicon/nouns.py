@@ -13,7 +13,6 @@ friend friends    | ami amis             | m | person adult
 teacher teachers  | professeur professeurs | m | person adult worker
 doctor doctors    | médecin médecins     | m | person adult worker
 nurse nurses      | infirmière infirmières | f | person adult worker
-student students  | étudiant étudiants   | m | person worker
 mother            | mère                 | f | person kin
 father            | père                 | m | person kin
 sister sisters    | sœur sœurs           | f | person sibling
@@ -26,7 +25,6 @@ bird birds        | oiseau oiseaux       | m | animal
 owl owls          | hibou hiboux         | m | animal
 cow cows          | vache vaches         | f | animal
 apple apples      | pomme pommes         | f | food fruit
-orange oranges    | orange oranges       | f | food fruit
 egg eggs          | œuf œufs             | m | food
 cake cakes        | gâteau gâteaux       | m | food
 bread             | pain                 | m | food mass
@@ -36,7 +34,6 @@ soup              | soupe                | f | food mass
 water             | eau                  | f | drink mass
 milk              | lait                 | m | drink mass
 coffee            | café                 | m | drink mass
-tea               | thé                  | m | drink mass
 music             | musique              | f | mass music
 book books        | livre livres         | m | readable written portable
 letter letters    | lettre lettres       | f | readable written portable
@@ -62,9 +59,7 @@ dress dresses     | robe robes           | f | clothes
 shoe shoes        | chaussure chaussures | f | clothes
 lamp lamps        | lampe lampes         | f | device thing
 radio radios      | radio radios         | f | device thing
-computer computers | ordinateur ordinateurs | m | device thing
 car cars          | voiture voitures     | f | vehicle
-boat boats        | bateau bateaux       | m | vehicle transport
 train trains      | train trains         | m | transport
 house houses      | maison maisons       | f | building inside
 hotel hotels      | hôtel hôtels         | m | building inside goal
@@ -73,26 +68,17 @@ church churches   | église églises       | f | building inside goal
 school schools    | école écoles         | f | building goal
 garden gardens    | jardin jardins       | m | place inside
 market            | marché               | m | place goal
-beach beaches     | plage plages         | f | place goal
-street streets    | rue rues             | f | place inside
-forest forests    | forêt forêts         | f | place inside
 city cities       | ville villes         | f | place inside
-room rooms        | chambre chambres     | f | inside room
-kitchen           | cuisine              | f | inside room
 station           | gare                 | f | place goal
 door doors        | porte portes         | f | opening
 window windows    | fenêtre fenêtres     | f | opening
 table tables      | table tables         | f | furniture
 bed beds          | lit lits             | m | furniture
-chair chairs      | chaise chaises       | f | furniture
 tree trees        | arbre arbres         | m | plant
 wall walls        | mur murs             | m | high
 tower towers      | tour tours           | f | high
-mountain mountains | montagne montagnes  | f | high
 meeting meetings  | réunion réunions     | f | event
-party parties     | fête fêtes           | f | event
 trip trips        | voyage voyages       | m | event
-song songs        | chanson chansons     | f | song
 """
 
 

@@ -7,43 +7,40 @@ from dataclasses import dataclass
 # it is a preposition (look at), and may follow the object where it is a particle (look up).
 _PARTICLE = """
 look looks looked up     | chercher  | entry                              | person
-look looks looked over   | examiner  | readable map computer              | person | present past
+look looks looked over   | examiner  | readable map              | person | present past
 turn turns turned on     | allumer   | device                             | person
 turn turns turned off    | éteindre  | device                             | person
 put puts - on            | mettre    | clothes                            | person
 put puts - off           | reporter  | event                              | person
-take takes took off      | enlever   | clothes                            | person
+take takes took off      | enlever   | clothes                            | person | present past
 pick picks picked up     | ramasser  | portable                           | person | present past
-give gives gave back     | rendre    | portable vehicle                   | person
-throw throws threw away  | jeter     | portable clothes egg cake          | person
+give gives gave back     | rendre    | portable vehicle                   | person | present past
+throw throws threw away  | jeter     | portable clothes egg cake          | person | present past
 write writes wrote down  | noter     | entry                              | person | present past
 wake wakes woke up       | réveiller | person pet                         | person | present past
 """
 _PREPOSITION = """
 look looks looked at     | regarder  | person animal thing place building high map | person
-listen listens listened to | écouter | person music song radio            | person | present past
-wait waits waited for    | attendre  | person transport                   | person
+listen listens listened to | écouter | person music radio            | person | present past
+wait waits waited for    | attendre  | person transport                   | person | present past
 """
 _PLAIN = """
 eat eats ate             | manger    | food                               | person animal
-drink drinks drank       | boire     | drink                              | person animal
+drink drinks drank       | boire     | drink                              | person animal | present past
 read reads -             | lire      | readable                           | person
-write writes wrote       | écrire    | written                            | person
+write writes wrote       | écrire    | written                            | person | present past
 see sees saw             | voir      | person animal thing place building vehicle high | person animal
-love loves loved         | aimer     | person animal food drink music place song | person
+love loves loved         | aimer     | person animal food drink music place | person
 buy buys bought          | acheter   | food drink portable clothes device vehicle house | person
-find finds found         | trouver   | portable thing clothes pet entry   | person
+find finds found         | trouver   | portable thing clothes pet entry   | person | present past
 lose loses lost          | perdre    | portable thing clothes pet         | person | present past
 open opens opened        | ouvrir    | opening container letter book      | person | present past
-close closes closed      | fermer    | opening container book             | person
+close closes closed      | fermer    | opening container book             | person | present past
 take takes took          | prendre   | portable food transport            | person
-hear hears heard         | entendre  | person animal song music           | person animal | present past
-know knows knew          | connaître | person song city story             | person | present
-help helps helped        | aider     | person                             | person | present past
-call calls called        | appeler   | person pet                         | person
+call calls called        | appeler   | person pet                         | person | present past
 have has had             | avoir     | pet portable vehicle house clothes | person | present future
 want wants wanted        | vouloir   | food drink portable clothes device pet | person | present
-need needs needed        | avoir     | portable clothes worker vehicle lamp computer | person | present future
+need needs needed        | avoir     | portable clothes worker vehicle lamp | person | present future
 """
 _GIVING = """
 give gives gave          | donner    | portable food drink clothes        | person
@@ -54,13 +51,11 @@ _MOTION = """
 go goes went             | aller     | to                                 | person
 come comes came          | venir     | from with                          | person
 arrive arrives arrived   | arriver   | at                                 | person transport
-leave leaves left        | partir    | with alone                         | person transport
-stay stays stayed        | rester    | in at                              | person animal | present past
-sleep sleeps slept       | dormir    | in on under alone                  | person animal
+leave leaves left        | partir    | with alone                         | person transport | present past
+sleep sleeps slept       | dormir    | in on under alone                  | person animal | present past
 work works worked        | travailler | in at with alone                  | person
 sing sings sang          | chanter   | in with alone                      | person bird
-play plays played        | jouer     | in with alone                      | person pet
-speak speaks spoke       | parler    | to_person with                     | person | present past
+play plays played        | jouer     | in with alone                      | person pet | present past
 """
 
 # Present je tu il nous vous ils | participle | future stem, where not the infinitive. No row: as `aimer`.
@@ -77,7 +72,6 @@ jeter     | jette jettes jette jetons jetez jettent        | jeté   | jetter
 mettre    | mets mets met mettons mettez mettent           | mis    | mettr
 rendre    | rends rends rend rendons rendez rendent        | rendu  | rendr
 attendre  | attends attends attend attendons attendez attendent | attendu | attendr
-entendre  | entends entends entend entendons entendez entendent | entendu | entendr
 perdre    | perds perds perd perdons perdez perdent        | perdu  | perdr
 boire     | bois bois boit buvons buvez boivent            | bu     | boir
 lire      | lis lis lit lisons lisez lisent                | lu     | lir
@@ -85,7 +79,6 @@ lire      | lis lis lit lisons lisez lisent                | lu     | lir
 voir      | vois vois voit voyons voyez voient             | vu     | verr
 ouvrir    | ouvre ouvres ouvre ouvrons ouvrez ouvrent      | ouvert
 prendre   | prends prends prend prenons prenez prennent    | pris   | prendr
-connaître | connais connais connaît connaissons connaissez connaissent | connu | connaîtr
 vouloir   | veux veux veut voulons voulez veulent          | voulu  | voudr
 pouvoir   | peux peux peut pouvons pouvez peuvent          | pu     | pourr
 devoir    | dois dois doit devons devez doivent            | dû     | devr
@@ -93,7 +86,7 @@ venir     | viens viens vient venons venez viennent        | venu   | viendr
 partir    | pars pars part partons partez partent          | parti
 dormir    | dors dors dort dormons dormez dorment          | dormi
 """
-_WITH_ETRE = ("aller", "venir", "arriver", "partir", "rester")
+_WITH_ETRE = ("aller", "venir", "arriver", "partir")
 _FUTURE_ENDINGS = ("ai", "as", "a", "ons", "ez", "ont")
 _PRESENT_ENDINGS = ("e", "es", "e", "ons", "ez", "ent")
 
