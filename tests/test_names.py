@@ -78,6 +78,14 @@ gates.NonLocal(channels, inner=None, *, mode='embedded_gaussian', residual=True,
 gates.NonLocal.forward(self, image, *, mask=None)
 gates.DualAttention(channels, reduction=None, *, unlike=False, bias=True)
 gates.CrissCross(channels, reduction=None, recurrence=2, *, bias=True)
+alignment.links(weights)
+alignment.score(predicted, gold)
+alignment.diagonal(pairs)
+alignment.oracle(pairs)
+alignment.symmetrize(forward, backward, method='intersection')
+alignment.IBM1(iterations=10, *, null=True)
+alignment.IBM2(iterations=10, first=5, *, null=True)
+alignment.eflomal(pairs, *, training=(), priors=None, method='union', model=3, samplers=3)
 catalogue.Variant(name, title, year, citation, family, equation, time, memory, function, reference, \
 inputs, laws, exempt, equals=())
 """
