@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from attention_core.alignment.lattice import SPAN, UNKNOWN, Lattice, meet, places
+from attention_core.alignment.lattice import SPAN, Lattice, meet, places
 from attention_core.datasets import Pair
 
 
@@ -225,9 +225,9 @@ def _look_up(
     codes: Int64[np.ndarray, " k"],
     unseen: Float64[np.ndarray, " k"] | float = 0.0,
 ) -> Float64[np.ndarray, " k"]:
-    """The value of each code; `known` is sorted."""
+    """The value of each code; `known` is sorted, and never holds the code of an unknown word."""
     at = np.minimum(np.searchsorted(known, codes), len(known) - 1)
-    return np.where((known[at] == codes) & (codes != UNKNOWN), values[at], unseen)
+    return np.where(known[at] == codes, values[at], unseen)
 
 
 def _split(values: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:

@@ -26,7 +26,7 @@ class Lattice:
     column
         Which source word: 0 to m - 1, and m for NULL.
     cell
-        Code of the two word types, source x target; `UNKNOWN` where one was never seen in training.
+        Code of the two word types, source x target; negative where one was never seen in training.
     place
         Code of (m, n, t, column), what the positions of model 2 depend on.
     m, n, row
@@ -75,7 +75,7 @@ def meet(pairs: Sequence[Pair], sources: dict[str | None, int], targets: dict[st
     first = np.cumsum(columns) - columns  # where each pair's source words start
     s, t = source[first[pair_of_word[word]] + column], target[word]
 
-    cell = np.where((s == UNKNOWN) | (t == UNKNOWN), UNKNOWN, s * len(targets) + t)
+    cell = np.where(t == UNKNOWN, UNKNOWN, s * len(targets) + t)  # an unknown s makes it negative too
     place = places(m_of_word[word], n_of_word[word], row[word], column)
     return Lattice(word, column, cell, place, m_of_word, n_of_word, row)
 

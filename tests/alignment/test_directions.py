@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from attention_core import alignment
 
-from .pairs import LOVE
+from .pairs import LOOK
 
 cells = st.frozensets(st.tuples(st.integers(0, 4), st.integers(0, 4)))
 
@@ -87,10 +87,11 @@ def test_grow_diag_final_and_lies_between_intersection_and_union(forward, backwa
 
 
 def test_reverse_exchanges_words_and_links_and_twice_is_nothing():
-    turned = alignment.reverse([LOVE])[0]
-    assert (turned.source, turned.target) == (LOVE.target, LOVE.source)
-    assert turned.sure == {(0, 0), (2, 1), (1, 2)} == alignment.transpose(LOVE.sure)
-    assert alignment.reverse([turned]) == [LOVE]
+    turned = alignment.reverse([LOOK])[0]
+    assert (turned.source, turned.target) == (LOOK.target, LOOK.source)
+    assert turned.sure == {(0, 0), (1, 1)}
+    assert turned.possible == {(0, 0), (1, 1), (2, 0)} == alignment.transpose(LOOK.possible)
+    assert alignment.reverse([turned]) == [LOOK]
 
 
 def test_an_unknown_method_lists_the_known_ones():
