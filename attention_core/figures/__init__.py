@@ -11,6 +11,7 @@ from attention_core.figures.permutation import Permutation, PermutationView
 from attention_core.figures.quiz import STYLE, Quiz
 from attention_core.figures.roofline import Roofline, RooflineView
 from attention_core.figures.soft_to_hard import SoftToHard, SoftToHardView
+from attention_core.figures.timeline import Timeline, TimelineView
 from attention_core.figures.variant_table import VariantTable, VariantTableView
 from attention_core.figures.why_sqrt_d import WhySqrtD, WhySqrtDView
 
@@ -26,6 +27,7 @@ __all__ = [
     "Quiz",
     "Roofline",
     "SoftToHard",
+    "Timeline",
     "VariantTable",
     "WhySqrtD",
     "modules",
@@ -45,6 +47,7 @@ FIGURES: dict[str, type[Figure]] = {
         BlockSparsity,
         Roofline,
         FlashTiling,
+        Timeline,
     )
 }
 
@@ -72,5 +75,6 @@ def modules() -> list[str]:
             BlockSparsityView,
             RooflineView,
             FlashTilingView,
+            TimelineView,
         )
     ]

@@ -1,0 +1,114 @@
+"""Grey pictures in the book's house style, as inline PNG: what a filter of pixels was given and what it gave.
+
+Other figures are drawn in colours that follow the theme; a photograph is not, and looks the same in both.
+"""
+
+import base64
+import struct
+import zlib
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from attention_core.figures.plots import UNIT, StaticFigure
+
+TOP, FOOT, MARK = 30, 30, 5  # room above and below a picture, and the frame's distance from what it marks
+
+
+def pictures(
+    images: Mapping[str, Any],
+    *,
+    alt: str,
+    notes: Mapping[str, str] | None = None,
+    marks: Mapping[str, tuple[int, int]] | None = None,
+    limits: tuple[float, float] | None = (0.0, 1.0),
+    caption: str = "",
+) -> StaticFigure:
+    """Grey pictures side by side, black at the lower limit and white at the upper; pixels stay square.
+
+    Parameters
+    ----------
+    images
+        Arrays or tensors (rows, columns) by the title that stands above each.
+    alt
+        What the pictures say, in words.
+    notes
+        A line below a picture, by its title.
+    marks
+        A pixel (row, column) to frame, by title.
+    limits
+        Values drawn black and white; None takes the extremes of each picture by itself, as for weights.
+
+    Raises `ValueError` for what is not a picture, and for a note or mark without one.
+    """
+    for what, named in (("notes", notes or {}), ("marks", marks or {})):
+        if unknown := set(named) - set(images):
+            raise ValueError(f"`{what}` speaks of {sorted(unknown)[0]!r}; the images are {', '.join(images)}")
+    panels = tuple(
+        _panel(name, _image(name, image), limits, (notes or {}).get(name, ""), (marks or {}).get(name))
+        for name, image in images.items()
+    )
+    return StaticFigure("pictures", panels, alt, caption)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """A grey PNG, 8 bits a pixel, of (rows, columns) uint8."""
+    rows, columns = pixels.shape
+    header = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
+    lines = np.concatenate([np.zeros((rows, 1), np.uint8), pixels], axis=1)  # filter 0 before each row
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b""))
+    chunks = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def _image(name: str, image: Any) -> np.ndarray:
+    array = np.asarray(image, dtype=float)
+    if array.ndim != 2 or not array.size or not np.isfinite(array).all():
+        raise ValueError(
+            f"the image {name!r} must be (rows, columns) of finite numbers; got shape {array.shape}"
+        )
+    return array
+
+
+def _panel(
+    name: str, image: np.ndarray, limits: tuple[float, float] | None, note: str, mark: tuple[int, int] | None
+) -> str:
+    low, high = limits or (float(image.min()), float(image.max()))
+    grey = np.clip((image - low) / ((high - low) or 1.0), 0, 1)
+    data = base64.b64encode(png(np.rint(255 * grey).astype(np.uint8))).decode()
+    rows, columns = image.shape
+    tall = UNIT * rows / columns
+    parts = [
+        f'<image x="0" y="{TOP}" width="{UNIT}" height="{tall:.1f}" preserveAspectRatio="none" '
+        f'style="image-rendering:pixelated" href="data:image/png;base64,{data}"/>',
+        f'<rect x=".5" y="{TOP}.5" width="{UNIT - 1}" height="{tall - 1:.1f}" '
+        'style="fill:none;stroke:var(--ps-line)"/>',
+        _line(18, name, 650),
+    ]
+    if mark is not None:
+        parts.append(_frame(mark, UNIT / columns))
+    if note:
+        parts.append(_line(TOP + tall + 22, note, 400))
+    height = TOP + tall + (FOOT if note else 4)
+    return f'<svg viewBox="0 0 {UNIT} {height:.0f}" aria-hidden="true">{"".join(parts)}</svg>'
+
+
+def _frame(mark: tuple[int, int], pixel: float) -> str:
+    """A frame round one pixel, dark on light, so that it shows on black and on white."""
+    row, column = mark
+    x, y, side = column * pixel - MARK, TOP + row * pixel - MARK, pixel + 2 * MARK
+    box = f'x="{x:.1f}" y="{y:.1f}" width="{side:.1f}" height="{side:.1f}"'
+    return (
+        f'<rect {box} style="fill:none;stroke:#fff;stroke-width:5"/>'
+        f'<rect {box} style="fill:none;stroke:#000;stroke-width:2"/>'
+    )
+
+
+def _line(y: float, text: str, weight: int) -> str:
+    style = f"fill:var(--ps-ink);font-size:16px;font-weight:{weight}"
+    return f'<text x="0" y="{y:.1f}" style="{style}">{escape(text)}</text>'
