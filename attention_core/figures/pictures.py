@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from attention_core.figures.plots import UNIT, StaticFigure
+from attention_core.figures.plots import StaticFigure
 
-TOP, FOOT, MARK = 30, 30, 5  # room above and below a picture, and the frame's distance from what it marks
+SIDE = 180  # view-box width: four stand in a row of a page, two on a phone, where 16 px text is still 13 px
+TOP, FOOT, MARK = 28, 28, 4  # room above and below a picture, and the frame's distance from what it marks
 
 
 def pictures(
@@ -23,7 +24,7 @@ def pictures(
     alt: str,
     notes: Mapping[str, str] | None = None,
     marks: Mapping[str, tuple[int, int]] | None = None,
-    limits: tuple[float, float] | None = (0.0, 1.0),
+    limits: tuple[int | float, int | float] | None = (0.0, 1.0),
     caption: str = "",
 ) -> StaticFigure:
     """Grey pictures side by side, black at the lower limit and white at the upper; pixels stay square.
@@ -47,7 +48,7 @@ def pictures(
         if unknown := set(named) - set(images):
             raise ValueError(f"`{what}` speaks of {sorted(unknown)[0]!r}; the images are {', '.join(images)}")
     panels = tuple(
-        _panel(name, _image(name, image), limits, (notes or {}).get(name, ""), (marks or {}).get(name))
+        _panel(name, _image(name, image), limits, notes and notes.get(name, ""), (marks or {}).get(name))
         for name, image in images.items()
     )
     return StaticFigure("pictures", panels, alt, caption)
@@ -76,39 +77,45 @@ def _image(name: str, image: Any) -> np.ndarray:
 
 
 def _panel(
-    name: str, image: np.ndarray, limits: tuple[float, float] | None, note: str, mark: tuple[int, int] | None
+    name: str,
+    image: np.ndarray,
+    limits: tuple[int | float, int | float] | None,
+    note: str | None,
+    mark: tuple[int, int] | None,
 ) -> str:
+    """One SVG; a note of None, unlike an empty one, takes no room."""
     low, high = limits or (float(image.min()), float(image.max()))
     grey = np.clip((image - low) / ((high - low) or 1.0), 0, 1)
     data = base64.b64encode(png(np.rint(255 * grey).astype(np.uint8))).decode()
     rows, columns = image.shape
-    tall = UNIT * rows / columns
+    tall = SIDE * rows / columns
     parts = [
-        f'<image x="0" y="{TOP}" width="{UNIT}" height="{tall:.1f}" preserveAspectRatio="none" '
+        f'<image x="0" y="{TOP}" width="{SIDE}" height="{tall:.1f}" preserveAspectRatio="none" '
         f'style="image-rendering:pixelated" href="data:image/png;base64,{data}"/>',
-        f'<rect x=".5" y="{TOP}.5" width="{UNIT - 1}" height="{tall - 1:.1f}" '
+        f'<rect x=".5" y="{TOP}.5" width="{SIDE - 1}" height="{tall - 1:.1f}" '
         'style="fill:none;stroke:var(--ps-line)"/>',
         _line(18, name, 650),
     ]
     if mark is not None:
-        parts.append(_frame(mark, UNIT / columns))
+        parts.append(_frame(mark, SIDE / columns))
     if note:
-        parts.append(_line(TOP + tall + 22, note, 400))
-    height = TOP + tall + (FOOT if note else 4)
-    return f'<svg viewBox="0 0 {UNIT} {height:.0f}" aria-hidden="true">{"".join(parts)}</svg>'
+        parts.append(_line(TOP + tall + 20, note, 400))
+    height = TOP + tall + (4 if note is None else FOOT)
+    box = f'viewBox="0 0 {SIDE} {height:.0f}" style="flex:1 1 9rem;max-width:12rem"'
+    return f'<svg {box} aria-hidden="true">{"".join(parts)}</svg>'
 
 
-def _frame(mark: tuple[int, int], pixel: float) -> str:
+def _frame(mark: tuple[int, int], pixel: int | float) -> str:
     """A frame round one pixel, dark on light, so that it shows on black and on white."""
     row, column = mark
     x, y, side = column * pixel - MARK, TOP + row * pixel - MARK, pixel + 2 * MARK
     box = f'x="{x:.1f}" y="{y:.1f}" width="{side:.1f}" height="{side:.1f}"'
     return (
-        f'<rect {box} style="fill:none;stroke:#fff;stroke-width:5"/>'
+        f'<rect {box} style="fill:none;stroke:#fff;stroke-width:4"/>'
         f'<rect {box} style="fill:none;stroke:#000;stroke-width:2"/>'
     )
 
 
-def _line(y: float, text: str, weight: int) -> str:
+def _line(y: int | float, text: str, weight: int) -> str:
     style = f"fill:var(--ps-ink);font-size:16px;font-weight:{weight}"
     return f'<text x="0" y="{y:.1f}" style="{style}">{escape(text)}</text>'

@@ -12,10 +12,13 @@ const MOST = 6; // cards to jump to in one row
  * @param {Card[]} cards @param {number} era @param {number} thread */
 export const select = (cards, era, thread) => cards.map((_, i) => i).filter((i) => [0, cards[i].era + 1].includes(era) && [0, cards[i].thread + 1].includes(thread));
 
-/** From the oldest card, by way of what each takes up first. @param {Card[]} cards @param {number} at */
+/** The first card that can be reached by going back along lines. @param {Card[]} cards @param {number} at @returns {number} */
+export const oldest = (cards, at) => Math.min(...cards[at].recurs.map((old) => oldest(cards, old)), at);
+
+/** From the oldest card that can be reached, along lines, to this one. @param {Card[]} cards @param {number} at */
 export function lineage(cards, at) {
   const line = [at];
-  while (cards[line[0]].recurs.length) line.unshift(cards[line[0]].recurs[0]);
+  while (cards[line[0]].recurs.length) line.unshift(cards[line[0]].recurs.reduce((best, old) => (oldest(cards, old) < oldest(cards, best) ? old : best)));
   return line;
 }
 

@@ -36,11 +36,16 @@ def select(records: Sequence[dict], era: int, thread: int) -> list[int]:
     ]
 
 
+def oldest(records: Sequence[dict], at: int) -> int:
+    """The first card that can be reached from the one at `at` by going back along lines."""
+    return min((oldest(records, old) for old in records[at]["recurs"]), default=at)
+
+
 def lineage(records: Sequence[dict], at: int) -> list[int]:
-    """From the oldest card, by way of what each takes up first, to the card at `at`."""
+    """From the oldest card that can be reached, along lines, to the card at `at`."""
     line = [at]
-    while records[line[0]]["recurs"]:
-        line.insert(0, records[line[0]]["recurs"][0])
+    while earlier := records[line[0]]["recurs"]:
+        line.insert(0, min(earlier, key=lambda old: oldest(records, old)))
     return line
 
 
@@ -103,7 +108,9 @@ class Timeline(base.Figure):
 
     name = "timeline"
     title = "Timeline: which ideas came back?"
-    question = "Choose an idea, or an era. Then open a card and follow its lines: where had it come up before?"
+    question = (
+        "Choose an idea, or an era. Then open a card and follow its lines: where had it come up before?"
+    )
 
     def __init__(
         self,
@@ -276,8 +283,12 @@ def whole(records: Sequence[dict]) -> Markup:
         items.append(
             h(
                 "li",
-                h("b", f"{one['year']} {one['title']}"), " (", cite, f"). {one['gave']} ",
-                h("span", f"Lacked: {one['lacked']}"), f" Takes up: {again}." if again else "",
-            )  # fmt: skip
+                h("b", f"{one['year']} {one['title']}"),
+                " (",
+                cite,
+                f"). {one['gave']} ",
+                h("span", f"Lacked: {one['lacked']}"),
+                f" Takes up: {again}." if again else "",
+            )
         )
     return h("ol.pa-whole", *items)
