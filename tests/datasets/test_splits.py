@@ -22,11 +22,11 @@ from attention_core.datasets.parallel.words import aligned
 
 # The shipped weights were trained on these words and links: a changed corpus needs new weights.
 FINGERPRINTS = {
-    "train": "fd7ef2a38deb51f2717dde434688aed90e1f3ff9c70308b40c67f2fe70472729",
-    "validation": "30eb5ee1654d6ceba8881966b5153344030c4cb605bb06feed968b68f0f9e3a9",
-    "test": "ebab5ea2b68a3a6471189793cbaafefdaedc9cd55051698873cbce18d0d34a3a",
-    "held_out": "277c26e06f119158339fabd42269a9019ba60ba6bfb38a209e6478022aec8812",
-    "long": "6dc39d318ab6f6a7b1d8108c6c5c97dff114126285e9f7f4e618aae9c71d56be",
+    "train": "a897ec4d6d927dc9126992fe98bf1582e44c2f9b6a1675f91bf6a174549f59b4",
+    "validation": "0cc1eb47148258a63d35a4e49adf3c1f182a12cf7f711d26b7987b270f53673e",
+    "test": "ed62d070eaa202ca0ca183cbbb53cf5f81cfe8940a23176734fc84c97c39060b",
+    "held_out": "ba5770134973f26588ded9d94332df7256e4852c13c5c897a2b3b2cd1fbc56cb",
+    "long": "b648d614cc5a157715dda4e01febab1c7553b35927140d4eb59d2d7126213eb6",
 }
 OTHERS = ("validation", "test", "held_out", "long")
 
@@ -165,8 +165,9 @@ def test_nouns_and_verbs_lose_one_partner_and_no_word_loses_most():
     lost = {verb: [each for each in OBJECTS if held((verb.english, each))] for verb in VERBS.values()}
     persons = [verb for verb in lost if verb.kind == "giving" or "person" in verb.objects]
     assert len(persons) > 9
-    assert all(len(lost[verb]) == (verb in persons) for verb in lost)
-    assert {each for verb in persons for each in lost[verb]} >= OBJECTS.keys() - {"it", "us"}
+    assert all(len(lost[verb]) == 1 for verb in persons)
+    assert {each for verb in persons for each in lost[verb]} == OBJECTS.keys() - {"it", "us"}
+    assert {each for verb in lost if verb not in persons for each in lost[verb]} == {"them"}
 
 
 def test_no_held_out_adjective_and_noun_stand_side_by_side_in_training(splits):
@@ -189,8 +190,8 @@ def test_no_held_out_verb_and_pronoun_stand_side_by_side_in_training(splits):
     met = {each for pair in splits["train"] for each in triples((*pair.source, ""))}
     lost = [(verb, each) for verb in VERBS.values() for each in OBJECTS if held((verb.english, each))]
     for verb, pronoun in lost:
-        if pronoun == "her" and verb.kind == "giving":
-            continue  # bring her book to me
+        if pronoun == "her":
+            continue  # call her brother
         for form in filter(None, verb.forms):
             split = (form, pronoun, verb.second) if verb.kind == "particle" else (form, verb.second, pronoun)
             spoken = [each for each in split if each]

@@ -51,11 +51,12 @@ translation.
 
 **Splits.** A checksum of the French sentence sends it to training, validation or test, so that no
 translation and no paraphrase is in two of them, whatever the seed. One adjective of each noun that at least
-four suit, and one object pronoun of each verb that is said of persons, never meet in these three;
-`held_out` has sentences with at least one such combination of known words, sentence by sentence as long as
-those of `test`. `long` has sources of 21 to 40 tokens, 25 of each length; all others have at most 20.
-Sentences are the same if they differ only in case and final mark. Each word of the four smaller splits
-occurs at least five times in training. The `showcase` is in none, not even as a part of a sentence.
+four suit, one object pronoun of each verb that is said of persons, and "them" of every third of the other
+verbs never meet in these three; `held_out` has sentences with at least one such combination of known words,
+sentence by sentence as long as those of `test`. `long` has sources of 21 to 40 tokens, 25 of each length;
+all others have at most 20. Sentences are the same if they differ only in case and final mark. Each word of
+the four smaller splits occurs at least five times in training. The `showcase` is in none, not even as a
+part of a sentence.
 """
 
 from attention_core.datasets.parallel.examples import showcase

@@ -8,7 +8,9 @@ from attention_core.datasets.parallel.forms import Both, Clause, NounPhrase, Pla
 from attention_core.datasets.parallel.lexicon import NOUNS, VERBS, Features, Noun
 from attention_core.datasets.parallel.nominal import suiting
 
-_PRONOUNS = ("me", "you", "him", "her", "us", "them")
+# By turns; "it" is not among them, because for things it is most of what training can show.
+_PERSONS = ("me", "you", "him", "her", "us", "them")
+_THINGS = ("them", "", "")  # of every third verb
 
 Combination = tuple[str, str]
 
@@ -28,15 +30,15 @@ def held(combination: Combination) -> bool:
 
 @cache
 def _held() -> frozenset[Combination]:
-    """By turns one adjective of each noun that four suit, one pronoun of each verb said of persons."""
+    """One adjective of each noun that four or more suit, one pronoun of verbs, by turns."""
     found = []
     for turn, noun in enumerate(NOUNS.values()):
         fitting = suiting(noun, True) + suiting(noun, False)
         if len(fitting) >= 4:
             found.append(_by_turns(turn, [(each.english, noun.english) for each in fitting]))
-    of_persons = (verb for verb in VERBS.values() if verb.kind == "giving" or "person" in verb.objects)
-    for turn, verb in enumerate(of_persons):
-        found.append(_by_turns(turn, [(verb.english, pronoun) for pronoun in _PRONOUNS]))
+    for turn, verb in enumerate(verb for verb in VERBS.values() if verb.kind not in ("motion", "be")):
+        persons = verb.kind == "giving" or "person" in verb.objects
+        found.append(_by_turns(turn, [(verb.english, form) for form in (_PERSONS if persons else _THINGS)]))
     return frozenset(found)
 
 

@@ -33,7 +33,6 @@ _KINDS = (
 _NO_MODAL = ("have", "want", "need", "love")
 # Verbs whose participle is met in all four forms; more would make many rare words.
 _AGREEING = ("see", "eat", "write", "buy", "find", "lose", "take", "pick up")
-_FAVOURED = ("love", "look up")
 _STEADY = ("love", "have", "need", "want")
 _SLOWLY = ("eat", "drink", "read", "write", "work", "look over", "open", "close")
 _WELL = ("sing", "work", "sleep", "play")
@@ -52,9 +51,8 @@ _SOMEWHERE = ("portable", "thing", "person", "animal", "clothes", "vehicle")
 
 @cache
 def verbs(kind: str, doer: Noun | None) -> tuple[Verb, ...]:
-    """The verbs of one kind that this noun, or anybody, can do; those of the showcase come up more often."""
-    able = tuple(v for v in VERBS.values() if v.kind == kind and (doer is None or doer.is_a(v.subjects)))
-    return able + 2 * tuple(v for v in able if v.english in _FAVOURED)
+    """The verbs of one kind that this noun, or anybody, can do."""
+    return tuple(v for v in VERBS.values() if v.kind == kind and (doer is None or doer.is_a(v.subjects)))
 
 
 def clause(
@@ -215,10 +213,10 @@ def be(draw: Draw, scene: Scene, who: Subject | None, head: Noun | None, tense: 
     quality = draw.one(said)
     if quality.english not in _STATES:
         what = replace(what, tense="present", negation="not" if negation == "never" else negation)
-    if isinstance(who, NounPhrase):  # neither the red hat nor the hat that is red is said to be red
-        twice = who.relative is not None and who.relative.verb is what.verb
-        plain = replace(who, before=None, after=None, relative=None if twice else who.relative)
-        what = replace(what, subject=plain)
+    if isinstance(who, NounPhrase):
+        what = replace(
+            what, subject=replace(who, before=None, after=None)
+        )  # the red hat is not said to be red
     return replace(what, adjective=quality)
 
 
