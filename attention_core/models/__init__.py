@@ -1,10 +1,27 @@
-"""Models built from the library: `Decoder`, a decoder-only transformer, and `generate`, its loop.
+"""Models built from the library: `Decoder`, a decoder-only transformer, and `generate`, its loop;
+`Translator`, an encoder and a decoder with each of the classic attentions between them.
 
 Attention, positions and normalisers are the library's functions; a model adds parameters and their order.
+Those that are trained come by `load`: `models.load("translator-additive")`.
 Wrong types raise `TypeError`, wrong shapes and sizes `ValueError`, with the remedy.
 """
 
 from attention_core.models.decoder import Decoded, Decoder, DecoderLayer
 from attention_core.models.generation import Generated, generate
+from attention_core.models.shipped import card, load, names, trace
+from attention_core.models.translator import Translation, Translator, Vocabulary
 
-__all__ = ["Decoded", "Decoder", "DecoderLayer", "Generated", "generate"]
+__all__ = [
+    "Decoded",
+    "Decoder",
+    "DecoderLayer",
+    "Generated",
+    "Translation",
+    "Translator",
+    "Vocabulary",
+    "card",
+    "generate",
+    "load",
+    "names",
+    "trace",
+]

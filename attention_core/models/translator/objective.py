@@ -1,0 +1,124 @@
+"""What training makes small: surprise at the right words; for some, wrong alignments; for hard, bad luck."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from attention_core import normalizers
+from attention_core.models.translator.batches import Batch
+from attention_core.models.translator.model import Translator
+from attention_core.models.translator.vocabulary import PAD
+
+ENTROPY = 0.01  # of Xu et al. (2015), their lambda_e: against settling before anything is learned
+MEMORY = 0.9  # of the baseline, a moving average over batches, as theirs
+
+
+class Loss(NamedTuple):
+    """A batch's loss, and the part of it that different models are compared by."""
+
+    total: Float[Tensor, ""]  # what the gradient is of
+    surprise: Float[Tensor, ""]  # mean of -ln p(right word), in nats
+
+
+def surprise(
+    logits: Float[Tensor, "batch n vocabulary"], targets: Int[Tensor, "batch n"]
+) -> Float[Tensor, "batch n"]:
+    """$-\\ln p$ of each right word; 0 where there is none."""
+    flat = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD, reduction="none")
+    return flat.view(targets.shape)
+
+
+def misalignment(weights: Float[Tensor, "batch n m"], gold: Bool[Tensor, "batch n m"]) -> Float[Tensor, ""]:
+    r"""Guided alignment: the mean of $-\ln \sum_{j \in G_t} w_{tj}$ over the rows t with gold links $G_t$.
+
+    The cross-entropy of Chen et al. (2016), section 3, with the attention's mass on all of a word's links
+    in place of a share for each: "look up" may be read at either word.
+    """
+    linked = gold.any(-1)
+    if not linked.any():
+        return weights.sum() * 0.0
+    mass = (weights * gold).sum(-1)[linked]
+    return -(mass + torch.finfo(mass.dtype).tiny).log().mean()
+
+
+class Draws:
+    """A normaliser that draws one place a row, and remembers how likely that was."""
+
+    def __init__(self, generator: torch.Generator | None = None):
+        self.generator = generator
+        self.log_probabilities: list[Float[Tensor, "batch n"]] = []
+        self.entropies: list[Float[Tensor, "batch n"]] = []
+
+    def __call__(self, scores: Tensor, mask: Tensor | None = None) -> Tensor:
+        chances = normalizers.softmax(scores, mask)
+        place = torch.multinomial(chances.detach().flatten(0, -2), 1, generator=self.generator)
+        drawn = torch.zeros_like(chances).scatter(-1, place.view(*chances.shape[:-1], 1), 1.0)
+        logs = chances.clamp_min(torch.finfo(chances.dtype).tiny).log()
+        self.log_probabilities.append((drawn * logs).sum(-1))
+        self.entropies.append(-(chances * logs).sum(-1))
+        return drawn
+
+
+class Reinforce:
+    r"""The gradient of hard attention, by REINFORCE (Williams 1992; Xu et al. 2015, section 4.1).
+
+    A drawn place $s_t$ passes no gradient to the scores. Instead
+    $\nabla E[R] = E[\sum_t (R_t - b_t)\, \nabla \ln p(s_t)]$, with $R_t = \sum_{t' \ge t} \ln p(y_{t'})$,
+    what is said from t on, since no draw changes what was said before it. The baseline
+    $b_t = (n - t)\, \bar r$, $\bar r$ the moving average of a word's log-probability, changes no expectation:
+    it makes the estimate less noisy. `gradient_noise` measures by how much.
+    """
+
+    def __init__(self, baseline: bool = True):
+        self.baseline = baseline
+        self.average: float | None = None  # of ln p(right word), over batches
+
+    def loss(
+        self, said: Float[Tensor, "batch n"], words: Bool[Tensor, "batch n"], draws: Draws
+    ) -> Float[Tensor, ""]:
+        """A loss with that gradient; `said` are the right words' log-probabilities, 0 where there is none."""
+        said = said.detach()
+        rewards = said.flip(1).cumsum(1).flip(1)  # R_t
+        if self.baseline:
+            remaining = words.flip(1).cumsum(1).flip(1)
+            rewards = rewards - remaining * self._expected(said, words)
+        chosen, entropy = (torch.cat(parts, dim=1) for parts in (draws.log_probabilities, draws.entropies))
+        return -((rewards * chosen + ENTROPY * entropy) * words).sum() / words.sum()
+
+    def _expected(self, said: Tensor, words: Tensor) -> float:
+        """The average before this batch, which is then taken into it."""
+        new = float(said.sum() / words.sum())
+        expected = new if self.average is None else self.average
+        self.average = MEMORY * expected + (1 - MEMORY) * new
+        return expected
+
+
+def loss(model: Translator, batch: Batch, *, guided: float = 0.0, reinforce: Reinforce | None = None) -> Loss:
+    """The loss of a batch in training: surprise, `guided` times misalignment, and REINFORCE's for `hard`."""
+    draws = Draws() if model.attention == "hard" else None
+    decoded = model(batch, normalize=draws)
+    each, words = surprise(decoded.logits, batch.targets), batch.targets != PAD
+    mean = each.sum() / words.sum()
+    total = mean
+    if guided:
+        total = total + guided * misalignment(decoded.weights, batch.gold)
+    if draws is not None:
+        total = total + (reinforce or Reinforce()).loss(-each, words, draws)
+    return Loss(total, mean)
+
+
+@torch.no_grad()
+def validation_loss(model: Translator, batches: Sequence[Batch]) -> float:
+    """Mean surprise a word over all batches, in nats; without dropout, hard attention at its best place."""
+    training = model.training
+    model.eval()
+    total, count = 0.0, 0
+    for batch in batches:
+        total += float(surprise(model(batch).logits, batch.targets).sum())
+        count += int((batch.targets != PAD).sum())
+    model.train(training)
+    return total / count
