@@ -278,18 +278,21 @@ def name_of(recipe: Recipe) -> str:
 
 def command_of(options: argparse.Namespace) -> str:
     """What to type for the same weights: the options that are not as they are without being said."""
-    standard = vars(parser().parse_args(["translator"]))
+    standard = vars(parser().parse_args(["translator"])) | {"name": name_of(recipe_of(options))}
     words = ["python", "-m", "attention_core.models.train", "translator"]
     for name, value in vars(options).items():
         said = f"--{name.replace('_', '-')}"
-        if name in ("model", "output", "resume", "again") or (
-            value == standard[name] and name not in ("attention", "seed")
+        if (
+            name in ("model", "output", "resume", "again")
+            or value is None
+            or (value == standard[name] and name not in ("attention", "seed"))
         ):
             continue
         if value is True:
             words.append(said)
         else:
-            words += [said, value.name if isinstance(value, Path) else str(value).replace("_", "-")]
+            plain = value.name if isinstance(value, Path) else str(value)
+            words += [said, plain.replace("_", "-") if name == "attention" else plain]
     return shlex.join(words)
 
 

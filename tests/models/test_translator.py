@@ -422,7 +422,7 @@ def test_a_model_in_training_translates_without_dropout_and_stays_in_training():
 def test_without_attention_there_are_no_weights_and_nothing_to_align():
     model = translator("none")
     assert model.translate("red cat").weights is None
-    with pytest.raises(ValueError, match="`align` needs attention.*models.load"):
+    with pytest.raises(ValueError, match=r"`align` needs attention.*models\.load"):
         model.align(pairs(1))
 
 

@@ -136,10 +136,13 @@ class Translator(nn.Module):
         return [found[row] for row in range(len(numbers))]
 
     @torch.no_grad()
-    def align(self, pairs: Sequence[Pair]) -> list[Float[Tensor, "target source"]]:
+    def align(
+        self, pairs: Sequence[Pair], *, temperature: Real = 1.0
+    ) -> list[Float[Tensor, "target source"]]:
         """Weights of each pair's own target words, the right words having been read before each.
 
-        Rows are target words and `</s>`, columns source words and `</s>`: what `alignment.links` takes.
+        `temperature` as in `translate`. Rows are target words and `</s>`, columns source words and `</s>`:
+        what `alignment.links` takes.
         """
         pairs = _checked_pairs(pairs)
         if self.decoder.attention is None:
@@ -151,7 +154,7 @@ class Translator(nn.Module):
         with _evaluating(self):
             for rows in buckets(pairs, _TOGETHER):
                 batch = collate([pairs[row] for row in rows], self.source, self.target)
-                weights = self(batch).weights
+                weights = self(batch, temperature=temperature).weights
                 for row, one in zip(rows, weights, strict=True):
                     found[row] = one[: len(pairs[row].target) + 1, : len(pairs[row].source) + 1].clone()
         return [found[row] for row in range(len(pairs))]

@@ -228,6 +228,8 @@ def _copied(model: nn.Module) -> dict[str, torch.Tensor]:
 def _check(recipe: Recipe, pairs: Sequence[Pair], validation: Sequence[Pair]) -> None:
     for name in ("epochs", "patience", "batch"):
         heads.check_positive(name, getattr(recipe, name))
+    if not isinstance(recipe.seed, int) or isinstance(recipe.seed, bool) or recipe.seed < 0:
+        raise ValueError(f"`seed` must be an integer of at least 0; got {recipe.seed!r}.")
     for name, number in (("rate", recipe.rate), ("clip", recipe.clip)):
         if not 0 < number < inf:
             raise ValueError(f"`{name}` must be a positive number; got {number!r}.")
