@@ -35,7 +35,7 @@ def surprise(
 def misalignment(weights: Float[Tensor, "batch n m"], gold: Bool[Tensor, "batch n m"]) -> Float[Tensor, ""]:
     r"""Guided alignment: the mean of $-\ln \sum_{j \in G_t} w_{tj}$ over the rows t with gold links $G_t$.
 
-    The cross-entropy of Chen et al. (2016), section 3, with the attention's mass on all of a word's links
+    The cross-entropy of Chen et al. (2016), with the attention's mass on all of a word's links
     in place of a share for each: "look up" may be read at either word.
     """
     linked = gold.any(-1)
