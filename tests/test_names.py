@@ -88,7 +88,7 @@ alignment.IBM2(iterations=10, first=5, *, null=True)
 alignment.eflomal(pairs, *, training=(), priors=None, method='union', model=3, samplers=3)
 models.load(name)
 models.trace(name)
-models.Translator(source, target, *, attention='additive', width=128, embedding=64, dropout=0.25, \
+models.Translator(source, target, *, attention='additive', width=128, embedding=64, dropout=0.1, \
 input_feeding=False, half_width=2)
 models.Translator.translate(self, text, *, beam=1, temperature=1.0, length_power=1.0)
 models.Translator.align(self, pairs, *, temperature=1.0)

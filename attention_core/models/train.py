@@ -39,6 +39,7 @@ from attention_core.models.translator import (
     exact_match,
 )
 
+SIZE = 36_000  # few epochs of many pairs generalise better than many of few, in the same time
 WATCHED = 256  # pairs of each split that a trace measures on
 SHARE, MOST = 0.05, 500  # of a corpus of one's own: what is kept for validation
 PLAIN = {"guided": float, "seed": int, "epochs": int, "patience": int, "batch": int, "rate": float}
@@ -145,7 +146,7 @@ def check_beginning(checkpoint: Path, options: argparse.Namespace) -> None:
 
 
 def generated_data(options: argparse.Namespace) -> Data:
-    train, validation = (datasets.translation(split, options.size) for split in ("train", "validation"))
+    train, validation = datasets.translation("train", options.size), datasets.translation("validation")
     tests = {split: datasets.translation(split) for split in ("test", "held_out")}
     told = {"source": "datasets.translation", "pairs": len(train), "fingerprint": datasets.fingerprint(train)}
     return Data(train, validation, tests, told)
@@ -254,7 +255,7 @@ def parser() -> argparse.ArgumentParser:
         )
     one.add_argument("--input-feeding", action="store_true", help="the decoder reads its last answer")
     one.add_argument("--corpus", type=Path, help="a file of pairs, a tab between the two, in place of ours")
-    one.add_argument("--size", type=int, help="pairs of our corpus to train on, all if not said")
+    one.add_argument("--size", type=int, default=SIZE, help=f"pairs of ours to train on, {SIZE} if not said")
     one.add_argument("--trace", action="store_true", help="record alignments along the way")
     one.add_argument("--output", type=Path, default=Path("trained"), help="folder to write to")
     one.add_argument("--name", help="of the files, if other than translator-...")

@@ -66,7 +66,7 @@ class Translator(nn.Module):
         attention: str = "additive",
         width: int = 128,
         embedding: int = 64,
-        dropout: float = 0.25,
+        dropout: float = 0.1,
         input_feeding: bool = False,
         half_width: int = 2,
     ):

@@ -26,14 +26,14 @@ class Recipe:
     attention: str = "additive"
     guided: float = 0.0  # weight of `objective.misalignment`
     seed: int = 0
-    epochs: int = 12  # at most
+    epochs: int = 4  # at most
     patience: int = 3  # epochs without a better validation loss before it stops
     batch: int = 64  # pairs
     rate: float = 6e-3  # of Adam, at first; it falls to 0 along half a cosine over all epochs
     clip: float = 1.0  # longest gradient
     width: int = 128
     embedding: int = 64
-    dropout: float = 0.25
+    dropout: float = 0.1
     input_feeding: bool = False
     half_width: int = 2
     minimum: int = 1  # times that a word is seen before it is in the vocabulary
