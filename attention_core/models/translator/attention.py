@@ -65,10 +65,16 @@ class Attention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Uniform, each entry of variance 1 / (number of inputs)."""
+        """Even attention at first: v, or the W of `general`, is 0 (Bahdanau et al. 2014, appendix B.1).
+
+        Every other entry is uniform, of variance 1 / (number of inputs).
+        """
         for parameter in self.parameters():
             bound = (3 / parameter.shape[-1]) ** 0.5
             nn.init.uniform_(parameter, -bound, bound)
+        last = self.score.get("v", self.score.get("weight"))
+        if last is not None:
+            nn.init.zeros_(last)
 
     def keys(self, states: Float[Tensor, "batch m {self.width}"]) -> Float[Tensor, "batch m key_width"]:
         """What scores compare with: the states, but for `additive` $W_k h_j$, once for all words to come."""
