@@ -249,6 +249,14 @@ def test_the_projected_key_is_the_keys_share_of_the_additive_score():
     assert_near(attention(query, memory).weights, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("attention", ["additive", "general", "concat", "local_m"])
+def test_attention_is_even_at_first(attention):
+    model = Translator(*vocabularies(), attention=attention, width=8, embedding=4).double()
+    for weights in model.align([sentence(), *pairs(3)]):
+        seen = weights > 0
+        assert_near(weights, seen / seen.sum(-1, keepdim=True).clamp_min(1).double())
+
+
 @pytest.mark.parametrize("attention", ATTENTIONS)
 def test_every_parameter_feels_what_is_said(attention):
     from attention_core.models.translator.objective import loss

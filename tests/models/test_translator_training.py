@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import pairwise
+from itertools import count, pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from attention_core.models.translator import (
     exact_match,
     gradient_noise,
 )
+from attention_core.models.translator import training as training_module
 from attention_core.models.translator.batches import collate
 from attention_core.models.translator.objective import (
     Draws,
@@ -158,15 +159,19 @@ def test_a_training_that_was_stopped_and_resumed_is_one_that_was_not(attention, 
         np.testing.assert_array_equal(one, two)
 
 
-def test_seconds_add_up_over_interruptions(tmp_path):
+def test_seconds_add_up_over_interruptions(tmp_path, monkeypatch):
+    """By a clock that moves on by one whenever it is asked."""
+    ticks = count()
+    monkeypatch.setattr(training_module.time, "process_time", lambda: float(next(ticks)))
+    whole = training()
+    whole.run()
     place = tmp_path / "it.checkpoint"
     with pytest.raises(Stopped):
         training(checkpoint=place, report=stopping(20)).run()
-    before = shelf.read_checkpoint(place)["progress"]["cpu_seconds"]
     last = training(checkpoint=place)
     last.resume()
     last.run()
-    assert last.progress.cpu_seconds > before > 0
+    assert last.progress.cpu_seconds == whole.progress.cpu_seconds > 0
 
 
 def test_a_checkpoint_of_another_training_is_refused_by_what_differs(tmp_path):
@@ -253,27 +258,26 @@ def test_hidden_places_are_never_drawn():
 
 
 def test_reinforce_has_the_gradient_of_the_expected_reward():
-    """By hand: two places, two words; the mean over all draws, each with its probability."""
+    """By hand: two places, two words, the second depending on both draws; the mean over all draws."""
     scores = torch.tensor([[[0.3, -0.4], [0.9, 0.1]]], dtype=torch.float64, requires_grad=True)
-    said = torch.tensor([[-1.0, -3.0], [-0.5, -2.0]], dtype=torch.float64)  # of word t, by its own place
+    first_said = torch.tensor([-1.0, -3.0], dtype=torch.float64)  # by the first place
+    second_said = torch.tensor([[-0.5, -2.0], [-4.0, -0.1]], dtype=torch.float64)  # by both
     words = torch.ones(1, 2, dtype=torch.bool)
-    chances = torch.softmax(scores, -1)
-    expected = -(chances[0] * said).sum() / 2
+    chances = torch.softmax(scores, -1)[0]
+    joint = chances[0][:, None] * chances[1]
+    expected = -(joint * (first_said[:, None] + second_said)).sum() / 2
     (wanted,) = torch.autograd.grad(expected, scores, retain_graph=True)
     for average in (None, -1.7):  # a baseline changes nothing on average
         found = torch.zeros_like(scores)
-        for first in (0, 1):
-            for second in (0, 1):
-                draws = Draws()
-                logs = torch.log_softmax(scores, -1)
-                draws.log_probabilities.append(torch.stack([logs[0, 0, first], logs[0, 1, second]])[None])
-                draws.entropies.append(torch.zeros(1, 2))
-                reinforce = Reinforce(baseline=average is not None)
-                reinforce.average = average
-                rewards = torch.stack([said[0, first], said[1, second]])[None]
-                one = reinforce.loss(rewards, words, draws)
-                chance = (chances[0, 0, first] * chances[0, 1, second]).item()
-                found += chance * torch.autograd.grad(one, scores, retain_graph=True)[0]
+        for first, second in product((0, 1), repeat=2):
+            draws, logs = Draws(), torch.log_softmax(scores, -1)[0]
+            draws.log_probabilities.append(torch.stack([logs[0, first], logs[1, second]])[None])
+            draws.entropies.append(torch.zeros(1, 2))
+            reinforce = Reinforce(baseline=average is not None)
+            reinforce.average = average
+            rewards = torch.stack([first_said[first], second_said[first, second]])[None]
+            one = reinforce.loss(rewards, words, draws)
+            found += joint[first, second].item() * torch.autograd.grad(one, scores, retain_graph=True)[0]
         torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
 
 
@@ -325,6 +329,10 @@ def test_a_trace_goes_from_the_untrained_model_to_the_one_that_is_kept(tmp_path)
     assert trace.validation_loss[-1] < trace.validation_loss[0]
     predicted = [alignment.links(one) for one in model.align(pairs(16, 1))]
     assert trace.aer[-1] == alignment.score(predicted, pairs(16, 1)).aer
+
+    early = tracer.trace(model, 26, 2)  # as if the second epoch had been the best
+    assert early.updates[-1] == 26 > early.updates[-2]
+    assert set(early.updates[:-1]) == {update for update in trace.updates if update < 26}
 
     trace.save(tmp_path / "it.trace.npz")
     again = Trace.read(tmp_path / "it.trace.npz")

@@ -113,7 +113,8 @@ class Tracer:
         return final._finished()
 
     def _finished(self) -> Trace:
-        columns = {name: np.array([row[name] for row in self.rows]) for name in COLUMNS}
+        columns = {name: np.array([float(row[name]) for row in self.rows]) for name in COLUMNS}
+        columns["updates"] = columns["updates"].astype(np.int64)
         sentences = {
             name: Shown((*pair.source, "</s>"), (*pair.target, "</s>"), np.stack(self.weights[name]))
             for name, pair in self.showcase.items()

@@ -170,9 +170,9 @@ class Training:
         batches = buckets(self.pairs, self.recipe.batch, generator)
         paused = 0.0
         for number, rows in enumerate(batches):
-            paused += self._trace()
-            share = (progress.epoch + number / len(batches)) / self.recipe.epochs
-            total += self._update(self._collated(self.pairs, rows), share)
+            epochs = progress.epoch + number / len(batches)
+            paused += self._trace(epochs)
+            total += self._update(self._collated(self.pairs, rows), epochs / self.recipe.epochs)
             progress.updates += 1
             self.report(progress, (number + 1) / len(batches), total / (number + 1))
         progress.epoch += 1
@@ -205,11 +205,11 @@ class Training:
         self.optimizer.step()
         return float(found.surprise.detach())
 
-    def _trace(self) -> float:
+    def _trace(self, epochs: float) -> float:
         """Record what is due; returns the seconds that it took, which are none of training's."""
         start = time.process_time()
         if self.tracer is not None:
-            self.tracer.record_if_due(self.model, self.progress.updates, self.progress.epoch)
+            self.tracer.record_if_due(self.model, self.progress.updates, epochs)
         return time.process_time() - start
 
     def _collated(self, pairs: Sequence[Pair], rows: Sequence[int]) -> Batch:
