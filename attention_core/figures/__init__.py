@@ -12,6 +12,7 @@ from attention_core.figures.quiz import STYLE, Quiz
 from attention_core.figures.roofline import Roofline, RooflineView
 from attention_core.figures.soft_to_hard import SoftToHard, SoftToHardView
 from attention_core.figures.timeline import Timeline, TimelineView
+from attention_core.figures.training_scrubber import TrainingScrubber, TrainingScrubberView
 from attention_core.figures.variant_table import VariantTable, VariantTableView
 from attention_core.figures.why_sqrt_d import WhySqrtD, WhySqrtDView
 
@@ -28,6 +29,7 @@ __all__ = [
     "Roofline",
     "SoftToHard",
     "Timeline",
+    "TrainingScrubber",
     "VariantTable",
     "WhySqrtD",
     "modules",
@@ -76,5 +78,6 @@ def modules() -> list[str]:
             RooflineView,
             FlashTilingView,
             TimelineView,
+            TrainingScrubberView,
         )
     ]
