@@ -3,7 +3,7 @@
 import { argmax, fixed, h, matrix, paint, percent, picker, ramp, rove, section, sentence, tidy, watch } from "./kit.js";
 
 /** @typedef {import("./kit.js").Model} Model */
-/** @typedef {{name: string, source: string[], target: string[], provenance: string, offset: number}} Example */
+/** @typedef {{name: string, source: string[], target: string[], provenance: string, again: string, offset: number}} Example */
 /** @typedef {{weights: number[][], temperature: number}} Frame */
 
 /**
@@ -27,7 +27,7 @@ function weightsOf(model) {
  * into the static picture.
  * @param {Example} example @param {Frame} frame @param {{row: number, column: number, written: number, locked: boolean}} at
  */
-export function describe({ source, target, provenance }, { weights, temperature }, { row, column, written, locked }) {
+export function describe({ source, target, provenance, again }, { weights, temperature }, { row, column, written, locked }) {
   const rest = [];
   let lead;
   if (row < 0) {
@@ -42,7 +42,7 @@ export function describe({ source, target, provenance }, { weights, temperature 
     else if (best !== row) rest.push(`Off the diagonal: word ${row + 1} of the translation reads word ${best + 1} of the source.`);
     else rest.push("On the diagonal: same place in both sentences.");
   }
-  if (temperature !== 1) rest.push(`Temperature ${tidy(temperature)} ${temperature < 1 ? "sharpens" : "flattens"} every row.`);
+  if (temperature !== 1) rest.push(`Temperature ${tidy(temperature)} ${temperature < 1 ? "sharpens" : "flattens"} ${again}.`);
   rest.push(provenance);
   if (locked) rest.push("Locked: press Escape to release.");
   return [lead, ...rest];

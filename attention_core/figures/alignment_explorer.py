@@ -1,7 +1,7 @@
 """Alignment explorer: which source word is the decoder reading?"""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from html import escape
 from numbers import Real
 
 import ipywidgets as widgets
@@ -11,51 +11,19 @@ import traitlets
 
 from attention_core import normalizers
 from attention_core.figures import base, static
+from attention_core.figures.alignment_explorer_examples import (
+    Example,
+    again,
+    answered,
+    check,
+    learned,
+    provenance,
+    sourced,
+)
 from attention_core.figures.static import Markup, fixed, h, percent, section, setting, tidy
 
 LOW, HIGH = -4, 4  # exponents of two: temperature 1/16 to 16
 STEPS = (0.125, 0.25, 0.5, 1.0, 2.0)  # the finest that keeps the frames within budget is used
-MOST_WORDS = 16
-PROVENANCE = {
-    "classic": "Weights from the classic worked example.",
-    "illustrative": "Weights set by hand to illustrate, not learned.",
-}
-
-
-@dataclass(frozen=True)
-class Example:
-    """One sentence pair, with the shape of `datasets.WorkedAlignment`; made by `from_weights`."""
-
-    name: str
-    source: tuple[str, ...]
-    target: tuple[str, ...]
-    weights: np.ndarray
-    scores: np.ndarray
-    kind: str = "own"
-    note: str = "Weights as given."
-
-
-def provenance(example) -> str:
-    return PROVENANCE.get(example.kind) or str(example.note)
-
-
-def check(example) -> None:
-    """Raise unless words and scores fit together; the message names the argument."""
-    for side in ("source", "target"):
-        words = getattr(example, side)
-        if isinstance(words, str) or not 1 <= len(words) <= MOST_WORDS:
-            raise ValueError(
-                f"`{side}` of {example.name!r} must be a list of 1 to {MOST_WORDS} words; split the sentence"
-            )
-    shape = (len(example.target), len(example.source))
-    scores = base.finite("scores", example.scores, 2)
-    if scores.shape != shape:
-        raise ValueError(
-            f"`weights` of {example.name!r} must have one row a target word and one column a source word, "
-            f"{shape}; got {scores.shape}. Transpose them?"
-        )
-    if np.isneginf(scores).all(axis=1).any():
-        raise ValueError(f"`scores` of {example.name!r} has a row in which no word may be read")
 
 
 def soften(scores: np.ndarray, temperature: float) -> np.ndarray:
@@ -82,9 +50,8 @@ def describe(example, weights: np.ndarray, temperature: float, row: int) -> list
     else:
         parts.append("On the diagonal: same place in both sentences.")
     if temperature != 1:
-        parts.append(
-            f"Temperature {tidy(temperature)} {'sharpens' if temperature < 1 else 'flattens'} every row."
-        )
+        does = "sharpens" if temperature < 1 else "flattens"
+        parts.append(f"Temperature {tidy(temperature)} {does} {again(example)}.")
     return [*parts, provenance(example)]
 
 
@@ -129,15 +96,25 @@ class AlignmentExplorer(base.Figure):
         Worked alignments (`attention_core.datasets.worked_alignments()` by default), or a mapping of them.
     temperature
         Between 1/16 and 16; the scores are divided by it before the softmax.
+    dropdown
+        Whether the sentences stand in a list; where left out, if there are more than four.
 
-    Your own sentence: `AlignmentExplorer.from_weights(source, target, weights)`.
+    Your own sentence: `AlignmentExplorer.from_weights(source, target, weights)`, or `from_translator` for
+    what a trained model makes of it.
     """
 
+    translator, note = None, ""  # set by `from_translator`
     name = "alignment-explorer"
     title = "Alignment: which source word is the decoder reading?"
     question = "Step through the translation. Is the strongest weight always on the diagonal?"
 
-    def __init__(self, examples: Mapping | Iterable | None = None, *, temperature: Real = 1.0):
+    def __init__(
+        self,
+        examples: Mapping | Iterable | None = None,
+        *,
+        temperature: Real = 1.0,
+        dropdown: bool | None = None,
+    ):
         if examples is None:
             from attention_core import datasets  # only the default needs the data
 
@@ -153,7 +130,8 @@ class AlignmentExplorer(base.Figure):
         view = AlignmentView(
             examples=listed, frames=frames, grid=grid, temperature=temperature, step=last, steps=last
         )
-        chooser = widgets.ToggleButtons if len(self.examples) <= 4 else widgets.Dropdown
+        listed_in = len(self.examples) > 4 if dropdown is None else dropdown
+        chooser = widgets.Dropdown if listed_in else widgets.ToggleButtons
         self.sentence = chooser(options=[e.name for e in self.examples], index=0, description="Sentence")
         self.temperature = base.LogSlider(
             value=temperature, base=2, min=LOW, max=HIGH, step=grid["step"], description="Temperature",
@@ -211,6 +189,81 @@ class AlignmentExplorer(base.Figure):
         check(example)
         return cls([example], temperature=temperature)
 
+    @classmethod
+    def from_translator(
+        cls,
+        translator,
+        sentences: str | Sequence[str],
+        *,
+        note: str | None = None,
+        temperature: Real = 1.0,
+    ) -> "AlignmentExplorer":
+        """What a trained model attends to as it translates each sentence; a word it does not know is `<unk>`.
+
+        Parameters
+        ----------
+        translator
+            The name of a model that ships, such as "translator-additive", or a translator of your own; with
+            attention whose rows sum to 1.
+        sentences
+            In English; one or several. In a running notebook `figure.add(sentence)` translates one more, and
+            `figure.ask()` is the figure below a box to type one in.
+        note
+            Where the weights come from, in one sentence; for a model that ships, its card says so.
+        temperature
+            Of the picture: the model itself translates at temperature 1.
+        """
+        translator, told = sourced(translator)
+        note = told if note is None else note
+        texts = [sentences] if isinstance(sentences, str) else list(sentences)
+        figure = cls(
+            [learned(translator, text, note) for text in texts], temperature=temperature, dropdown=True
+        )
+        figure.translator, figure.note = translator, note
+        return figure
+
+    def add(self, sentence: str) -> Example:
+        """Translate one more sentence and show it; for a figure made by `from_translator`."""
+        if self.translator is None:
+            raise ValueError("`add` needs a translator; make the figure with `from_translator`")
+        names = [example.name for example in self.examples]
+        if sentence not in names:
+            self.examples.append(learned(self.translator, sentence, self.note))
+            try:
+                frames, listed, grid = self._frames()
+            except ValueError:
+                self.examples.pop()
+                raise
+            with self.view.hold_sync():
+                self.view.frames, self.view.grid, self.view.examples = frames, grid, listed
+            self.temperature.step = grid["step"]
+            names.append(sentence)
+            with self.sentence.hold_sync():
+                self.sentence.options, self.sentence.index = names, len(names) - 1
+        self.sentence.index = names.index(sentence)
+        return self.example
+
+    def ask(self) -> widgets.VBox:
+        """The figure below a box for your own sentence. It needs a running kernel; a page cannot hold it."""
+        box = widgets.Text(
+            description="Your sentence", placeholder="in English, then Enter", continuous_update=False,
+            style={"description_width": "initial"}, layout={"width": "min(100%, 32em)"},
+        )  # fmt: skip
+        answer = widgets.HTML()
+
+        def reply(change: dict) -> None:
+            if not change["new"].strip():
+                return
+            try:
+                self.add(change["new"].strip())
+            except (TypeError, ValueError) as error:
+                answer.value = escape(str(error))
+            else:
+                answer.value = escape(answered(self.example))
+
+        box.observe(reply, "value")
+        return widgets.VBox([box, answer, self])
+
     @property
     def example(self):
         """The worked alignment that is showing."""
@@ -235,7 +288,8 @@ class AlignmentExplorer(base.Figure):
             for k in range(count):
                 chunks.append(soften(e.scores, 2.0 ** (LOW + k * step)).astype("<f4").ravel())
             words = {"name": e.name, "source": list(e.source), "target": list(e.target)}
-            listed.append({**words, "provenance": provenance(e), "offset": offset})
+            told = {"provenance": provenance(e), "again": again(e)}
+            listed.append({**words, **told, "offset": offset})
             offset += count * len(e.source) * len(e.target)
         return np.concatenate(chunks).tobytes(), listed, {"low": LOW, "step": step, "count": count}
 

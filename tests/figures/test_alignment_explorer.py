@@ -1,10 +1,13 @@
 import itertools
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from ipywidgets.embed import dependency_state
 
-from attention_core import datasets, normalizers
+from attention_core import datasets, models, normalizers
 from attention_core.figures import AlignmentExplorer, alignment_explorer, base
 
 SOURCE, TARGET = ("a", "b", "c"), ("d", "e")
@@ -192,3 +195,153 @@ def test_the_ribbons_of_a_row_fill_its_chip():
         ends = [[float(path.split("100L")[i].split()[-1 if i == 0 else 0]) for i in (0, 1)] for path in line]
         assert all(abs(a[1] - b[0]) <= 0.1 for a, b in itertools.pairwise(ends))
         assert ends[-1][1] - ends[0][0] == pytest.approx(0.76 * 1000 / 3, abs=0.15)
+
+
+# -- what a trained model makes of a sentence --------------------------------------------------------------
+
+
+class Stub:
+    """Answers as a translator does, from a table; a word that is not in it is `<unk>`."""
+
+    attention = "additive"
+    words: ClassVar = {"I": ("je", 0), "love": ("aime", 2), "you": ("t’", 1)}
+
+    def __init__(self, loss=0.0):
+        self.asked, self.loss = [], loss
+
+    def translate(self, text):
+        self.asked.append(text)
+        tokens = text.split()
+        order = sorted(range(len(tokens)), key=lambda i: self.words.get(tokens[i], ("", i))[1])
+        source = [*(t if t in self.words else "<unk>" for t in tokens), "</s>"]
+        target = [*(self.words.get(tokens[i], ("<unk>",))[0] for i in order), "</s>"]
+        weights = torch.full((len(target), len(source)), 0.04 / (len(source) - 1), dtype=torch.float32)
+        weights[range(len(target)), [*order, len(tokens)]] = 0.96 - self.loss
+        return SimpleNamespace(
+            text=" ".join(target[:-1]), source=tuple(source), target=tuple(target), weights=weights
+        )
+
+
+@pytest.fixture
+def asked():
+    return AlignmentExplorer.from_translator(Stub(), ["I love you", "you love"], note="From a table.")
+
+
+def test_a_translators_weights_are_drawn_as_it_gave_them(asked):
+    assert asked.weights.argmax(axis=1).tolist() == [0, 2, 1, 3]
+    np.testing.assert_allclose(asked.weights.sum(axis=1), 1, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(asked.weights, Stub().translate("I love you").weights, atol=1e-6)
+    assert asked.example.target == ("je", "t’", "aime", "</s>")
+    assert asked.sentence.options == ("I love you", "you love")
+    assert type(asked.sentence).__name__ == "Dropdown"
+
+
+def test_the_sentence_says_where_learned_weights_come_from(asked, javascript):
+    asked.temperature.value = 2.0
+    told = alignment_explorer.describe(asked.example, asked.weights, 2.0, 1)
+    assert told[-2:] == [
+        "Temperature 2 flattens every row; the translation is kept.",
+        "From a table.",
+    ]
+    at = {"row": 1, "column": -1, "written": 4, "locked": False}
+    frame = {"weights": asked.weights.tolist(), "temperature": 2.0}
+    module = base.module("alignment_explorer")
+    assert javascript(module, "describe", asked.view.examples[0], frame, at) == told
+    plain = AlignmentExplorer.from_translator(Stub(), "I love you")
+    assert plain.example.note == "Weights learned by a translator with additive attention."
+
+
+@pytest.mark.parametrize(
+    ("guided", "taught"), [(0.0, "on sentences and translations alone"), (1.0, "on gold links too")]
+)
+def test_a_model_that_ships_is_named_with_its_seed(monkeypatch, guided, taught):
+    card = {"recipe": {"guided": guided, "seed": 7}}
+    monkeypatch.setattr(models, "card", {"translator-x": card}.__getitem__, raising=False)
+    monkeypatch.setattr(models, "load", {"translator-x": Stub()}.__getitem__, raising=False)
+    figure = AlignmentExplorer.from_translator("translator-x", ["I love you"])
+    assert figure.example.note == f"Weights learned by translator-x (seed 7), trained {taught}."
+    assert figure.example.note in figure.static_html()
+
+
+def test_an_unknown_word_is_drawn_as_one(asked):
+    asked.add("I love turnips")
+    assert asked.example.source == ("I", "love", "<unk>", "</s>")
+    assert "&lt;unk&gt;" in asked.static_html()
+
+
+def test_one_more_sentence_is_translated_and_shown(asked):
+    asked.temperature.value = 0.5
+    example = asked.add("you I")
+    assert (asked.sentence.index, asked.sentence.value, asked.example) == (2, "you I", example)
+    assert (asked.step.value, asked.step.max) == (3, 3)
+    exact = asked.view.exact
+    assert (exact["example"], exact["temperature"]) == (2, 0.5)
+    np.testing.assert_array_equal(np.array(exact["weights"]), softmax(example.scores, 0.5))
+    assert [listed["name"] for listed in asked.view.examples] == ["I love you", "you love", "you I"]
+    start, grid = asked.view.examples[2]["offset"], asked.view.grid
+    frames = np.frombuffer(asked.view.frames, "<f4")[start:].reshape(grid["count"], 3, 3)
+    at_one = round(-grid["low"] / grid["step"])
+    np.testing.assert_array_equal(frames[at_one], softmax(example.scores, 1.0).astype(np.float32))
+
+
+def test_a_sentence_that_is_there_is_only_turned_to(asked):
+    asked.add("you love")
+    assert (asked.sentence.index, len(asked.examples)) == (1, 2)
+    assert asked.translator.asked == ["I love you", "you love"]
+
+
+def test_a_sentence_too_many_leaves_the_figure_as_it_was():
+    figure = AlignmentExplorer.from_translator(Stub(), [f"I love you {i}" for i in range(60)])
+    with pytest.raises(ValueError, match="`examples` holds 61 alignments, too many"):
+        figure.add("you I")
+    assert (len(figure.examples), figure.sentence.index) == (60, 0)
+
+
+def test_a_box_takes_the_readers_sentence(asked):
+    box, answer, figure = asked.ask().children
+    assert figure is asked
+    box.value = "you love I"
+    assert (answer.value, asked.example.name) == ("je t’ aime", "you love I")
+    box.value = "love you madly now"
+    assert answer.value == "t’ aime &lt;unk&gt; &lt;unk&gt; (2 words are unknown to the model: &lt;unk&gt;)"
+    box.value = "word " * 16
+    assert "must be a list of 1 to 16 words; split the sentence" in answer.value
+    assert asked.example.name == "love you madly now"
+    box.value = "  "
+    assert asked.example.name == "love you madly now"
+
+
+def test_what_a_page_saves_of_it_holds_no_box(asked):
+    names = {m["model_name"] for m in dependency_state([asked]).values()}
+    assert "TextModel" not in names
+    assert "TextModel" in {m["model_name"] for m in dependency_state([asked.ask()]).values()}
+
+
+@pytest.mark.parametrize(
+    ("translator", "sentences", "error", "message"),
+    [
+        (Stub(loss=0.3), "I love you", ValueError, r"the rows of this one do not sum to 1 .local-p"),
+        (Stub(), [3], TypeError, "`sentences` must be texts; got int: 3"),
+        (Stub(), [], ValueError, "`examples` is empty"),
+        (Stub(), "I " * 16, ValueError, "must be a list of 1 to 16 words; split"),
+    ],
+)
+def test_what_cannot_be_translated_is_refused_with_the_remedy(
+    unchecked, translator, sentences, error, message
+):
+    with pytest.raises(error, match=message):
+        AlignmentExplorer.from_translator(translator, sentences)
+
+
+def test_a_translator_without_attention_is_refused():
+    bare = SimpleNamespace(
+        translate=lambda text: SimpleNamespace(text="", source=("</s>",), target=("</s>",), weights=None),
+        attention="none",
+    )
+    with pytest.raises(ValueError, match="`translator` has no attention, so there is nothing to draw; load"):
+        AlignmentExplorer.from_translator(bare, "I love you")
+
+
+def test_only_a_figure_of_a_translator_takes_more_sentences(figure):
+    with pytest.raises(ValueError, match="`add` needs a translator; make the figure with `from_translator`"):
+        figure.add("I love you")
