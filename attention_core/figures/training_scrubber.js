@@ -4,7 +4,7 @@ import { fixed, h, matrix, percent, picker, section, sentence, tidy, watch } fro
 
 /** @typedef {import("./kit.js").Model} Model */
 /** @typedef {{kind: string, steps: number[], train: number[], validation: number[], aer: number[], at: number[], agree: number[][], paths: Record<string, string>, offset: number, size: number}} Run */
-/** @typedef {{name: string, source: string[], target: string[], links: number[][], gold: number[][]}} Sentence */
+/** @typedef {{name: string, source: string[], target: string[], sure: number[][], possible: number[][], gold: number[][]}} Sentence */
 /** @typedef {{tops: Record<string, number>, marks: Record<string, number[]>, ticks: [string, number][], baselines: [string, number, number][]}} Scale */
 /** @typedef {{run: Run, kind: string, at: number, sentence: Sentence, index: number, weights: number[][], row: number, column: number, locked: boolean}} Scene */
 
@@ -28,8 +28,9 @@ function gapsOf({ run, kind, at, sentence: { name, source, target }, index, weig
 /** The sentence of result; Python writes the same one into the static picture.
  * @param {Record<string, any>} words @param {Scene} scene */
 export function describe(words, scene) {
-  const { kind, sentence: { links }, row, column } = scene, gold = kind === GOLD, gaps = gapsOf(scene);
-  const linked = links.some(([t, s]) => t === row && s === column) ? "linked" : "unlinked";
+  const { kind, sentence: { sure, possible }, row, column } = scene, gold = kind === GOLD, gaps = gapsOf(scene);
+  const among = (/** @type {number[][]} */ links) => links.some(([t, s]) => t === row && s === column);
+  const linked = among(sure) ? "sure" : among(possible) ? "possible" : "unlinked";
   const parts = row < 0 ? (gold ? ["links", GOLD, "meanwhile"] : ["agrees", kind, "all"]) : gold ? ["shares", GOLD] : ["cell", linked, kind];
   if (scene.locked) parts.push("locked");
   return parts.map((part) => fill(words[part], gaps));
@@ -85,10 +86,11 @@ function legend(el, runs, { run, kind }) {
 }
 
 /** The matrix, its gold links framed. @param {Sentence} sentence */
-function build({ name, source, target, links }) {
+function build({ name, source, target, sure, possible }) {
   const grid = matrix({ label: `Alignment of “${name}”, one row a word of the translation`, rows: target, columns: source });
   const cells = grid.el.querySelectorAll(".pa-cell");
-  for (const [t, s] of links) cells[t * source.length + s].classList.add("pa-gold");
+  for (const [t, s] of sure) cells[t * source.length + s].classList.add("pa-sure");
+  for (const [t, s] of possible) cells[t * source.length + s].classList.add("pa-possible");
   return grid;
 }
 
@@ -124,7 +126,7 @@ export default {
       const { source } = sentences[model.get("sentence")], wide = (source.length > 5 ? " pa-snug" : "") + (source.length > 8 ? " pa-wide" : "");
       grid = build(sentences[model.get("sentence")]);
       const flow = h("div.pa-flow", {}, ...plots.map((p) => p.el), key);
-      const weights = section("matrix", "", grid.el, h("p.pa-legend", {}, h("i.pa-gold-key"), "gold links"));
+      const weights = section("matrix", "", grid.el, h("p.pa-legend", {}, h("i.pa-sure"), "sure link", h("i.pa-possible"), "possible link"));
       flow.className += wide;
       weights.className += wide;
       el.replaceChildren(flow, weights, h("div.pa-detail", {}, h("div.pa-tiles", {}, ...facts)), result.el);

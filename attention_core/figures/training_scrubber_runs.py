@@ -67,12 +67,10 @@ def listed(name: str, pair: object) -> dict:
     if max(len(source), len(target)) >= MOST_WORDS:
         raise ValueError(f"`gold` {name!r} must have at most {MOST_WORDS - 1} words a side; leave it out")
     rows = gold_rows(len(target), len(source), pair.sure, pair.possible)
-    end = (len(target), len(source))
-    links = sorted(
-        {*pair.sure, *pair.possible, end} | {(int(t), end[1]) for t in np.flatnonzero(rows[:, -1])}
-    )
+    sure = {*pair.sure, *((int(t), len(source)) for t in np.flatnonzero(rows[:, -1]))}  # </s> reads </s>
+    links = {"sure": sorted(sure), "possible": sorted({*pair.possible} - sure)}
     tokens = {"source": [*source, STOP], "target": [*target, STOP]}
-    return {"name": name, **tokens, "links": [list(link) for link in links], "gold": rows.tolist()}
+    return {"name": name, **tokens, **links, "gold": rows.tolist()}
 
 
 def read(kind: str, trace: object, sentences: Sequence[Mapping]) -> dict:
@@ -110,8 +108,8 @@ def stack(kind: str, shown: object, sentence: Mapping, count: int) -> np.ndarray
 
 
 def agree(weights: np.ndarray, sentence: Mapping) -> int:
-    """How many target words have their largest weight on a gold link; `</s>` is not counted."""
-    linked = {tuple(link) for link in sentence["links"]}
+    """How many target words have their largest weight on a sure or possible link; `</s>` does not count."""
+    linked = {*sentence["sure"], *sentence["possible"]}
     return sum((t, int(s)) in linked for t, s in enumerate(weights[:-1].argmax(axis=1)))
 
 

@@ -13,20 +13,21 @@ EMERGENT, GUIDED, GOLD = KINDS = ("emergent", "guided", "gold")
 WORDS: dict = {  # the view has these same words, and fills the same gaps
     EMERGENT: "It was never shown a link, only sentences and their translations.",
     GUIDED: "It was shown the gold links of its training sentences: supervision, not discovery.",
-    GOLD: "Nothing here is learned: these links were given, and a word with two is shared between them.",
-    "agrees": "{kind}, after {updates} updates: {agree} of {rows} words read where gold says.",
+    GOLD: "Nothing here is learned: a word that has several sure links is shared between them.",
+    "agrees": "{kind}, after {updates} updates: {agree} of {rows} words read where gold allows.",
     "links": "Gold: the links of “{name}”.",
     "meanwhile": "After {updates} updates, {agree} of {rows} words of the {kind} model read there.",
     "cell": "{kind}, after {updates} updates: “{target}” takes {share} from “{source}”.",
     "shares": "Gold: “{target}” takes {share} from “{source}”.",
-    "linked": "Gold links them.",
+    "sure": "Gold links them.",
+    "possible": "Gold allows this link, but does not ask for it.",
     "unlinked": "Gold does not link them.",
     "all": "Validation: loss {loss}, alignment error rate {aer}.",
     "locked": "Locked: press Escape to release.",
     "caption": "{kind} weights, after {updates} updates (each row sums to 1)",
     "goldcaption": "Gold links, not learned (each row sums to 1)",
     "plots": {"loss": "Loss, cross-entropy in nats a word", "aer": "Alignment error rate"},
-    "tiles": ["validation loss", "training loss", "alignment error rate", "words read where gold says"],
+    "tiles": ["validation loss", "training loss", "alignment error rate", "words read where gold allows"],
 }
 
 
@@ -161,12 +162,13 @@ def legend(scene: Scene) -> Markup:
 
 def grid(sentence: Mapping, weights: np.ndarray) -> Markup:
     """Every row, the cells that gold links framed."""
-    source, linked = sentence["source"], {tuple(link) for link in sentence["links"]}
+    source = sentence["source"]
+    frames = {link: f".pa-{kind}" for kind in ("possible", "sure") for link in sentence[kind]}
     head = h("tr", h("td.pa-corner"), *(h("th.pa-colhead", name, scope="col") for name in source))
     lines = []
     for r, name in enumerate(sentence["target"]):
         cells = [
-            h("td.pa-cell.pa-gold" if (r, c) in linked else "td.pa-cell", fixed(w), style=static.paint(w))
+            h(f"td.pa-cell{frames.get((r, c), '')}", fixed(w), style=static.paint(w))
             for c, w in enumerate(weights[r])
         ]
         lines.append(h("tr", h("th.pa-rowhead", name, scope="row"), *cells))
@@ -194,7 +196,7 @@ def fit(sentence: Mapping) -> str:
 
 def body(scene: Scene) -> Sequence[Markup]:
     wide = fit(scene.sentence)
-    key = h("p.pa-legend", h("i.pa-gold-key"), "gold links")
+    key = h("p.pa-legend", h("i.pa-sure"), "sure link", h("i.pa-possible"), "possible link")
     return (
         h(f"div.pa-flow{wide}", plot(scene, "loss"), plot(scene, "aer"), legend(scene)),
         static.section(f"matrix{wide}", caption(scene), grid(scene.sentence, scene.weights), key),

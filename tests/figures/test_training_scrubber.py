@@ -31,7 +31,7 @@ def pair(source, target, sure, possible=()):
 
 GOLD = {
     "I love you": pair("I love you", "je t’ aime", {(0, 0), (1, 2), (2, 1)}),
-    "look it up": pair("look it up", "cherchez -le", {(0, 0), (0, 2), (1, 1)}),
+    "look it up": pair("look it up", "cherchez -le", {(0, 0), (1, 1)}, {(0, 2)}),
     "the small dogs": pair(
         "the small dogs do not sleep",
         "les petits chiens ne dorment pas",
@@ -268,6 +268,7 @@ def test_of_the_showcase_as_much_is_taken_as_fits(shelf, monkeypatch):
     monkeypatch.setattr(datasets, "showcase", lambda: showcase, raising=False)
     assert TrainingScrubber(long(90, names)).sentence.options == ("s0", "s1", "s2")
     assert TrainingScrubber(long(60, names)).sentence.options == tuple(names)
+    assert TrainingScrubber(long(60, names), long(40, names)).sentence.options == ("s0", "s1", "s2")
 
 
 def test_gold_follows_the_first_run_and_names_it(figure):
@@ -308,7 +309,7 @@ def test_readers_bring_their_own_run():
     assert figure.training.options == ("emergent", "gold")
     assert figure.sentence.options == ("look it up",)
     figure.training.value = "gold"
-    assert figure.weights[0].tolist() == [0.5, 0, 0.5, 0]
+    assert figure.weights.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
     only_guided = TrainingScrubber(None, GUIDED, gold=GOLD)
     assert only_guided.training.options == ("guided", "gold")
     assert drawing.describe(only_guided.scene())[0].startswith("Guided")
@@ -378,13 +379,14 @@ def test_a_picked_cell_is_set_beside_gold(figure, javascript):
     share = drawing.static.percent(figure.weights[0, 2])
     assert say(0, 2, True) == [
         f"Emergent, after 2,560 updates: “cherchez” takes {share} from “up”.",
-        "Gold links them.",
+        "Gold allows this link, but does not ask for it.",
         drawing.WORDS["emergent"],
         "Locked: press Escape to release.",
     ]
+    assert say(0, 0)[1] == "Gold links them."
     assert say(0, 1)[1] == "Gold does not link them."
     put(figure, "gold", "look it up", 10)
-    assert say(0, 2)[0] == "Gold: “cherchez” takes 50\u00a0% from “up”."
+    assert say(0, 2)[0] == "Gold: “cherchez” takes 0\u00a0% from “up”."
 
 
 def test_python_and_javascript_go_to_the_same_update(figure, javascript):
@@ -407,7 +409,7 @@ def test_the_static_picture_is_the_last_checkpoint_with_its_gold_framed(figure):
     assert "10 of 10" in html
     for weight in LOVE[-1].ravel():
         assert f">{weight:.2f}<" in html
-    assert html.count("pa-cell pa-gold") == 4  # </s> reads </s>
+    assert html.count("pa-cell pa-sure") == 4  # </s> reads </s>
     assert html.count('class="pa-course-on"') == 2 + 1  # two curves, one in the legend
     assert f"<strong>{EMERGENT.aer[-1]:.2f}</strong>" in html
     assert "diagonal 0.46" in html
@@ -572,9 +574,12 @@ def test_gold_frames_stand_on_the_links(visit, origin):  # noqa: F811
     page = visit(f"{origin}/light.html", live=1)
     page.get_by_role("combobox").select_option("look it up")
     framed = page.locator(".pa-live .pa-cell").evaluate_all(
-        "all => all.flatMap((e, i) => e.classList.contains('pa-gold') ? [[Math.floor(i / 4), i % 4]] : [])"
+        "all => all.map((e) => [e.classList.contains('pa-sure'), e.classList.contains('pa-possible')])"
     )
-    assert framed == [[0, 0], [0, 2], [1, 1], [2, 3]]
+    kinds = {link: (True, False) for link in ((0, 0), (1, 1), (2, 3))} | {(0, 2): (False, True)}
+    assert [tuple(cell) for cell in framed] == [
+        kinds.get((t, s), (False, False)) for t in range(3) for s in range(4)
+    ]
 
 
 def test_play_walks_on_and_speaks_only_at_the_end(visit, origin):  # noqa: F811
@@ -617,7 +622,7 @@ def test_it_fits_is_accessible_and_takes_its_static_pictures_place(visit, origin
     assert found == []
     parts = (
         ".pa-caption, .pa-course-name, .pa-course-x, .pa-course-y, .pa-course-base, .pa-key, .pa-cell, "
-        ".pa-tile, .pa-sentence"
+        ".pa-legend, .pa-tile, .pa-sentence"
     )
     words = f"(card) => [...card.querySelectorAll('{parts}')].map((e) => e.textContent)"
     live, still = (page.locator(f"{side} .pa-figure").evaluate(words) for side in (".pa-live", ".pa-static"))
