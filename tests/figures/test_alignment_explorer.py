@@ -1,4 +1,5 @@
 import itertools
+import shutil
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -8,7 +9,10 @@ import torch
 from ipywidgets.embed import dependency_state
 
 from attention_core import datasets, models, normalizers
-from attention_core.figures import AlignmentExplorer, alignment_explorer, base
+from attention_core.figures import AlignmentExplorer, alignment_explorer, base, stylesheet
+
+from ..browser import serving
+from .test_in_browser import ROOT, drawn, visit, write  # noqa: F401
 
 SOURCE, TARGET = ("a", "b", "c"), ("d", "e")
 WEIGHTS = [[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]
@@ -345,3 +349,45 @@ def test_a_translator_without_attention_is_refused():
 def test_only_a_figure_of_a_translator_takes_more_sentences(figure):
     with pytest.raises(ValueError, match="`add` needs a translator; make the figure with `from_translator`"):
         figure.add("I love you")
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alignment-explorer")
+    shutil.copy(ROOT / "book" / "static" / "widget-host.js", folder)
+    (folder / "figures.css").write_text(stylesheet(), encoding="utf-8")
+    sentences = ["I love you", "love you", "you love the small dogs that sing"]
+    for theme in ("light", "dark"):
+        figure = AlignmentExplorer.from_translator(Stub(), sentences, note="From a table.")
+        write(folder, f"{theme}.html", [figure], theme=theme)
+    with serving(folder) as address:
+        yield address
+
+
+def test_the_host_draws_a_translators_weights_for_every_sentence(visit, origin):  # noqa: F811
+    page = visit(f"{origin}/light.html", live=1)
+    for sentence in ("love you", "you love the small dogs that sing", "I love you"):
+        page.get_by_role("combobox", name="Sentence").select_option(sentence)
+        expected = Stub().translate(sentence)
+        np.testing.assert_allclose(drawn(page, "alignment-explorer"), expected.weights, rtol=0, atol=1e-6)
+        assert tuple(page.locator(".pa-live .pa-rowhead").all_inner_texts()) == expected.target
+    assert "From a table." in page.locator(".pa-live .pa-sentence").inner_text()
+    assert page.locator(".pa-live input:not([type=range])").count() == 0  # no box where there is no kernel
+    assert page.faults == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390, 320])
+def test_it_fits_is_accessible_and_takes_its_static_pictures_place(visit, origin, node_modules, theme, width):  # noqa: F811
+    page = visit(f"{origin}/{theme}.html", live=1, viewport={"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.evaluate((node_modules / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run('main').then((r) => r.violations.map((v) => [v.id, v.nodes[0].html]))")
+    assert found == []
+    live, still = page.evaluate("""() => {
+        const figure = document.querySelector('figure'), live = figure.offsetHeight;
+        figure.removeAttribute('data-live');
+        figure.querySelector('.pa-live').style.display = 'none';
+        return [live, figure.offsetHeight];
+    }""")
+    assert abs(live - still) <= 1
