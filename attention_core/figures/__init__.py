@@ -50,6 +50,7 @@ FIGURES: dict[str, type[Figure]] = {
         Roofline,
         FlashTiling,
         Timeline,
+        TrainingScrubber,
     )
 }
 

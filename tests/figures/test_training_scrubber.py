@@ -639,3 +639,37 @@ def test_it_fits_is_accessible_and_takes_its_static_pictures_place(visit, origin
     }""")
     assert abs(live - still) <= 1
     assert page.faults == []
+
+
+# -- the runs that ship ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return TrainingScrubber()
+
+
+def test_the_shipped_runs_fit_and_begin_with_i_love_you(shipped):
+    assert shipped.training.options == ("emergent", "guided", "gold")
+    assert shipped.sentence.options[:2] == ("I love you", "look it up")
+    assert sum(len(run["steps"]) for run in shipped.runs) * len(shipped.sentences) <= base.MOST_FRAMES
+    state = dependency_state([shipped])
+    listed = json.dumps([s["state"] for s in state.values() if s["model_name"] == "AnyModel"])
+    assert len(shipped.view.frames) + len(listed) <= base.MOST_BYTES
+
+
+def test_the_shipped_runs_learn_to_translate_and_to_align(shipped):
+    for run, least in zip(shipped.runs, (0.15, 0.06), strict=True):
+        assert run["steps"][0] == 0
+        for name in ("train", "validation", "aer"):
+            assert run[name][-1] < run[name][0]
+        assert run["aer"][-1] <= least
+    assert [run["agree"][-1][0] for run in shipped.runs] == [2, 3]  # seed 0 by itself: t’ reads love
+
+
+def test_the_shipped_alignments_emerge_or_are_taught_as_their_names_say(shipped):
+    for kind, run in zip(("additive", "guided"), shipped.runs, strict=True):
+        trace = models.trace(f"translator-{kind}")
+        for name, matrices in zip(shipped.sentence.options, zip(*run["weights"], strict=True), strict=True):
+            np.testing.assert_array_equal(np.stack(matrices), trace.sentences[name].weights)
+        assert bool(models.card(f"translator-{kind}")["recipe"]["guided"]) == (run["kind"] == "guided")
