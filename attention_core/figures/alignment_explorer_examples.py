@@ -92,6 +92,9 @@ def sourced(translator) -> tuple[object, str]:
 
 def answered(example: Example) -> str:
     """What the box says after a sentence: the translation, and what the model did not know."""
+    from attention_core import datasets
+
+    text = datasets.detokenize([word for word in example.target if word != "</s>"], "fr")
     unknown = example.source.count("<unk>")
     words = "1 word is" if unknown == 1 else f"{unknown} words are"
-    return " ".join(example.target[:-1]) + (f" ({words} unknown to the model: <unk>)" if unknown else "")
+    return text + (f" ({words} unknown to the model: <unk>)" if unknown else "")

@@ -14,9 +14,11 @@ import urllib.request
 from pathlib import Path
 
 import anywidget
+import nbformat
 import numpy as np
 import pytest
 
+from attention_core import models
 from attention_core.datasets import worked_alignments
 
 from ..browser import Handler, eventually, serving
@@ -150,4 +152,33 @@ def test_the_notebook_is_live_in_jupyterlab(lab, browser):
     assert error < 1e-14
     assert scroll_to(page, ".pa-soft-to-hard .pa-view[data-weights]").is_visible()
     assert page.get_by_text("javascript error").count() == 0
+    page.close()
+
+
+ASK = """from attention_core.figures import AlignmentExplorer
+AlignmentExplorer.from_translator("translator-additive", ["I love you"]).ask()"""
+
+
+def test_a_readers_sentence_is_translated_in_jupyterlab(lab, tmp_path, browser):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(ASK)])
+    nbformat.write(notebook, tmp_path / "work" / "ask.ipynb")
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.goto(f"{lab}/lab/tree/ask.ipynb")
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    view = page.locator(".pa-alignment-explorer .pa-view[data-weights]")
+    view.wait_for(timeout=60_000)
+
+    sentence = "I love the zeppelin"  # a word that no vocabulary of the book holds
+    page.get_by_label("Your sentence").fill(sentence)
+    page.keyboard.press("Enter")
+    shown = eventually(page, lambda: view.get_attribute("data-example"), lambda name: name == sentence)
+    assert shown == sentence
+    expected = models.load("translator-additive").translate(sentence)
+    np.testing.assert_allclose(json.loads(view.get_attribute("data-weights")), expected.weights, atol=1e-6)
+    heads = page.locator(".pa-alignment-explorer .pa-colhead").all_inner_texts()
+    assert heads == ["I", "love", "the", "<unk>", "</s>"]
+    assert page.get_by_text("1 word is unknown to the model: <unk>").is_visible()
     page.close()
