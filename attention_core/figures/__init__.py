@@ -4,6 +4,7 @@ from attention_core.figures import base
 from attention_core.figures.alignment_explorer import AlignmentExplorer, AlignmentView
 from attention_core.figures.base import Figure, Heading
 from attention_core.figures.block_sparsity import BlockSparsity, BlockSparsityView
+from attention_core.figures.bottleneck import Bottleneck, BottleneckView
 from attention_core.figures.flash_tiling import FlashTiling, FlashTilingView
 from attention_core.figures.geometry import Geometry, GeometryView
 from attention_core.figures.mask_editor import MaskEditor, MaskEditorView
@@ -20,6 +21,7 @@ __all__ = [
     "FIGURES",
     "AlignmentExplorer",
     "BlockSparsity",
+    "Bottleneck",
     "Figure",
     "FlashTiling",
     "Geometry",
@@ -51,6 +53,7 @@ FIGURES: dict[str, type[Figure]] = {
         FlashTiling,
         Timeline,
         TrainingScrubber,
+        Bottleneck,
     )
 }
 
@@ -80,5 +83,6 @@ def modules() -> list[str]:
             FlashTilingView,
             TimelineView,
             TrainingScrubberView,
+            BottleneckView,
         )
     ]
