@@ -5,6 +5,7 @@ from attention_core.figures.alignment_explorer import AlignmentExplorer, Alignme
 from attention_core.figures.base import Figure, Heading
 from attention_core.figures.block_sparsity import BlockSparsity, BlockSparsityView
 from attention_core.figures.bottleneck import Bottleneck, BottleneckView
+from attention_core.figures.bottleneck_measured import BottleneckMeasured, BottleneckMeasuredView
 from attention_core.figures.flash_tiling import FlashTiling, FlashTilingView
 from attention_core.figures.geometry import Geometry, GeometryView
 from attention_core.figures.mask_editor import MaskEditor, MaskEditorView
@@ -22,6 +23,7 @@ __all__ = [
     "AlignmentExplorer",
     "BlockSparsity",
     "Bottleneck",
+    "BottleneckMeasured",
     "Figure",
     "FlashTiling",
     "Geometry",
@@ -84,5 +86,6 @@ def modules() -> list[str]:
             TimelineView,
             TrainingScrubberView,
             BottleneckView,
+            BottleneckMeasuredView,
         )
     ]

@@ -1,0 +1,180 @@
+import itertools
+import json
+import shutil
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+
+from attention_core.figures import base, stylesheet
+from attention_core.figures.bottleneck_measured import BottleneckMeasured
+from attention_core.figures.bottleneck_measured_static import describe, facts, place, said
+from attention_core.figures.by_length import ByLength
+
+from ..browser import serving
+from .test_in_browser import ROOT, slide, visit, write  # noqa: F401
+
+MODULE = base.module("bottleneck_measured")
+BANDS = ((4, 7), (8, 11), (12, 15), (16, 19), (20, 24), (25, 29), (30, None))
+HOW = dict(processor="A Processor", torch="2.13.0", date="2026-11-26", commit="abc1234")
+
+
+def results(seed=0, bands=BANDS, trained=19, widths=(64, 128, 256)) -> ByLength:
+    """Three seeds of invented scores, which fall with length."""
+    rng = np.random.default_rng(seed)
+    falling = lambda: np.sort(rng.uniform(0, 100, (3, len(bands))))[:, ::-1].tolist()  # noqa: E731
+    return ByLength(bands, trained, falling(), {w: falling() for w in widths}, HOW)
+
+
+# -- the numbers ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_drawn_is_the_median_of_the_seeds():
+    given = results()
+    for width in given.none:
+        figure = BottleneckMeasured(given, width=width)
+        for row, seeds in zip(figure.weights, (given.attention, given.none[width]), strict=True):
+            assert row.tolist() == [median(column) for column in zip(*seeds, strict=True)]
+
+
+def test_the_range_is_that_of_the_seeds():
+    given = results()
+    for reader, seeds in zip(given.readers, [given.attention, *given.none.values()], strict=True):
+        np.testing.assert_array_equal(reader["low"], np.min(seeds, axis=0))
+        np.testing.assert_array_equal(reader["high"], np.max(seeds, axis=0))
+
+
+def test_every_length_lies_in_its_band():
+    for length in range(4, 60):
+        low, high = BANDS[place(BANDS, length)]
+        assert low <= length
+        assert high is None or length <= high
+
+
+# -- words ---------------------------------------------------------------------------------------------------
+
+
+def cases():
+    short = dict(bands=((3, 6), (7, 12)), trained=12, widths=(32,))
+    for seed in range(6):
+        for given in (results(seed), results(seed, **short)):
+            for chosen, at in itertools.product(range(len(given.none)), range(len(given.bands))):
+                yield given.bands, given.trained, given.readers, chosen, at
+
+
+def test_python_and_javascript_say_the_same(javascript):
+    many = list(cases())
+    spoken = javascript(MODULE, "(all) => all.map((c) => [describe(...c), facts(...c.slice(2))])", many)
+    assert len(many) > 100
+    assert spoken == [[describe(*case), facts(*case[2:])] for case in many]
+
+
+def test_the_sentence_names_both_scores_and_says_where_training_ended():
+    figure = BottleneckMeasured(results(), width=128, length=21)
+    text = " ".join(describe(BANDS, 19, figure.readers, 1, 4))
+    attention, vector = figure.weights[:, 4]
+    assert f"At 20 to 24 words attention scores {attention:.1f} BLEU" in text
+    assert f"one vector of width 128 scores {vector:.1f}." in text
+    assert "No sentence in training was longer than 19 words" in text
+    assert "in training" not in " ".join(describe(BANDS, 19, figure.readers, 1, 3))
+    assert f"Width 64 scores {figure.readers[1]['bleu'][4]:.1f}; width 256 scores" in text
+
+
+# -- the class -----------------------------------------------------------------------------------------------
+
+
+def test_the_shaded_zone_begins_with_the_first_band_beyond_training():
+    for trained, share in ((19, 4 / 7), (20, 5 / 7), (7, 1 / 7)):
+        html = BottleneckMeasured(results(trained=trained)).static_html()
+        assert f'class="pa-mb-zone" style="left: {100 * share:.4f}%"' in html
+    closed = results(bands=BANDS[:4])
+    assert "pa-mb-zone" not in BottleneckMeasured(closed).static_html()
+
+
+def test_the_source_of_the_numbers_stands_in_the_picture():
+    html = BottleneckMeasured(results()).static_html()
+    for part in ("3 seeds", *HOW.values()):
+        assert part in html
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"width": 100}, "`width` must be one of 64, 128, 256; got 100"),
+        ({"length": 3}, "`length` must be an integer from 4 to 35; got 3"),
+        ({"length": 99}, "`length` must be an integer from 4 to 35"),
+    ],
+)
+def test_bad_input_is_refused_with_the_remedy(unchecked, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        BottleneckMeasured(results(), **arguments)
+
+
+# -- in a browser --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("measured")
+    shutil.copy(ROOT / "book" / "static" / "widget-host.js", folder)
+    (folder / "figures.css").write_text(stylesheet(), encoding="utf-8")
+    for theme in ("light", "dark"):
+        write(folder, f"{theme}.html", [BottleneckMeasured(results())], theme=theme)
+    one = results(bands=((3, 6), (7, 12)), trained=12, widths=(32,))
+    write(folder, "one.html", [BottleneckMeasured(one, length=9)])
+    with serving(folder) as address:
+        yield address
+
+
+def test_the_host_draws_the_chosen_curves(visit, origin):  # noqa: F811
+    page, figure = visit(f"{origin}/light.html", live=1), BottleneckMeasured(results())
+    view, radios = page.locator(".pa-live .pa-view"), page.locator(".pa-live input[type=radio]").all()
+    for index, length in itertools.product(range(3), (4, 11, 12, 19, 20, 35)):
+        radios[index].check()
+        slide(page.locator(".pa-live input[type=range]"), length)
+        figure.width.index, figure.length.value = index, length
+        drawn = json.loads(view.get_attribute("data-weights"))
+        assert drawn == figure.weights.tolist()
+        assert view.get_attribute("data-band") == said(BANDS[figure.band])
+        heights = page.locator(".pa-live .pa-mb-dot").evaluate_all("all => all.map((e) => e.style.bottom)")
+        at = figure.weights[:, figure.band]
+        np.testing.assert_allclose([float(x.strip("%")) for x in heights], at, atol=1e-3)
+        text = describe(BANDS, 19, figure.readers, index, figure.band)
+        assert page.locator(".pa-live .pa-sentence").inner_text() == " ".join(text)
+    assert page.faults == []
+
+
+def test_both_controls_work_by_keyboard(visit, origin):  # noqa: F811
+    page = visit(f"{origin}/light.html", live=1)
+    view = page.locator(".pa-live .pa-view")
+    page.locator(".pa-live input[type=radio]:checked").focus()
+    page.keyboard.press("ArrowRight")
+    assert view.get_attribute("data-width") == "128"
+    page.keyboard.press("Tab")
+    page.keyboard.press("End")
+    assert view.get_attribute("data-band") == "30+"
+    page.wait_for_timeout(300)
+    assert page.locator(".pa-live .pa-spoken").inner_text().startswith("At 30 words or more attention scores")
+
+
+@pytest.mark.parametrize("name", ["light", "dark", "one"])
+@pytest.mark.parametrize("width", [1280, 390, 320])
+def test_it_fits_is_accessible_and_takes_its_static_pictures_place(visit, origin, node_modules, name, width):  # noqa: F811
+    page = visit(f"{origin}/{name}.html", live=1, viewport={"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.evaluate((Path(node_modules) / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+    assert (
+        page.evaluate("axe.run('main').then((r) => r.violations.map((v) => [v.id, v.nodes[0].html]))") == []
+    )
+    parts = ".pa-tile, .pa-mb-zone, .pa-mb-x, .pa-mb-y, .pa-mb-key, .pa-caption, .pa-mb-box"
+    words = f"""(card) => [...card.querySelectorAll('{parts}')].map((e) => [e.textContent, e.ariaLabel])"""
+    live, still = (page.locator(f"{side} .pa-view").evaluate(words) for side in (".pa-live", ".pa-static"))
+    assert live == still
+    heights = page.evaluate("""[...document.querySelectorAll('figure')].map((f) => {
+        const live = f.offsetHeight;
+        f.removeAttribute('data-live');
+        f.querySelector('.pa-live').style.display = 'none';
+        return [live, f.offsetHeight];
+    })""")
+    assert all(abs(live - still) <= 1 for live, still in heights), heights
