@@ -35,9 +35,9 @@ class BottleneckMeasured(base.Figure):
     results
         Measurements, or the path of `benchmarks/results/translator.json`; the committed file by default.
     width
-        Of the vector that is compared first; the narrowest by default.
+        Of the vector that is compared first; the middle one by default.
     length
-        Words in the sentence at which the curves are read.
+        Tokens in the sentence at which the curves are read.
     """
 
     name = "bottleneck-measured"
@@ -53,14 +53,16 @@ class BottleneckMeasured(base.Figure):
         if width is not None and width not in widths:
             raise ValueError(f"`width` must be one of {', '.join(map(str, widths))}; got {width!r}")
         bands = self.results.bands
-        shortest, longest = bands[0][0], bands[-1][1] or bands[-1][0] + 5
+        shortest, longest = bands[0][0], bands[-1][1]
         whole("length", length, shortest, longest)
         self.width = widgets.ToggleButtons(
             options=[str(w) for w in widths],
-            index=widths.index(width) if width else 0,
+            index=widths.index(width) if width else len(widths) // 2,
             description="Width of the one vector",
         )
-        self.length = widgets.IntSlider(value=length, min=shortest, max=longest, description="Words")
+        self.length = widgets.IntSlider(
+            value=length, min=shortest, max=longest, description="Tokens in the sentence"
+        )
         view = BottleneckMeasuredView(
             bands=[list(band) for band in bands],
             readers=self.readers,
@@ -88,7 +90,7 @@ class BottleneckMeasured(base.Figure):
         chosen = self.width.index
         return (
             static.choices(self.width.description, self.width.options, chosen),
-            setting("Words", str(self.length.value)),
+            setting(self.length.description, str(self.length.value)),
         )
 
     def static_body(self) -> Sequence[Markup]:
