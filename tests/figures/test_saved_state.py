@@ -83,7 +83,6 @@ def test_the_static_picture_has_its_title_and_says_what_it_means(figure):
 
 # They draw their weights, or have none.
 UNWRITTEN = {"mask-editor", "variants-at-a-glance", "block-sparsity", "roofline", "flash-tiling", "timeline"}
-UNWRITTEN = {"mask-editor", "variants-at-a-glance", "block-sparsity", "roofline", "flash-tiling"}
 UNWRITTEN |= {"bottleneck", "bottleneck-measured"}
 
 
