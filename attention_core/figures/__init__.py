@@ -2,6 +2,7 @@
 
 from attention_core.figures import base
 from attention_core.figures.alignment_explorer import AlignmentExplorer, AlignmentView
+from attention_core.figures.alignment_score import AlignmentScore, AlignmentScoreView
 from attention_core.figures.base import Figure, Heading
 from attention_core.figures.block_sparsity import BlockSparsity, BlockSparsityView
 from attention_core.figures.bottleneck import Bottleneck, BottleneckView
@@ -21,6 +22,7 @@ from attention_core.figures.why_sqrt_d import WhySqrtD, WhySqrtDView
 __all__ = [
     "FIGURES",
     "AlignmentExplorer",
+    "AlignmentScore",
     "BlockSparsity",
     "Bottleneck",
     "BottleneckMeasured",
@@ -44,6 +46,7 @@ FIGURES: dict[str, type[Figure]] = {
     figure.name: figure
     for figure in (
         AlignmentExplorer,
+        AlignmentScore,
         SoftToHard,
         WhySqrtD,
         Permutation,
@@ -74,6 +77,7 @@ def modules() -> list[str]:
         for view in (
             Heading,
             AlignmentView,
+            AlignmentScoreView,
             SoftToHardView,
             WhySqrtDView,
             PermutationView,

@@ -14,6 +14,7 @@ from attention_core.figures import base
 HOST = Path(__file__).parents[2] / "book" / "static" / "widget-host.js"
 VIEWS = [
     "alignment_explorer",
+    "alignment_score",
     "soft_to_hard",
     "why_sqrt_d",
     "geometry",
