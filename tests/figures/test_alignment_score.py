@@ -172,7 +172,7 @@ def origin(tmp_path_factory):
     for theme in ("light", "dark"):
         write(folder, f"{theme}.html", [AlignmentScore(PAIRS, PROPOSALS, start="diagonal")], theme=theme)
     write(folder, "book.html", [AlignmentScore(start="everything")])
-    long = "I will give you the key that you lost"
+    long = "she will give you the key that you lost"
     write(folder, "long.html", [AlignmentScore(sentence=long, start="diagonal", gold=False)])
     with serving(folder) as address:
         yield address
