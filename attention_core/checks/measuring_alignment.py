@@ -265,8 +265,7 @@ BEST_REACHABLE = Exercise(
             lambda sure, possible: (
                 1 - 2 * possible.any(-1).sum().double() / (possible.any(-1).sum() + sure.sum())
             ),
-            "a word with nothing but a possible link counts as having found a sure one: "
-            "it is not wrong, no more.",
+            "a word with nothing but a possible link counts as having found a sure one: it is not wrong.",
         ),
     },
 )
