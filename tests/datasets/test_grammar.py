@@ -475,6 +475,15 @@ def test_the_showcase_cannot_be_changed_for_others():
     assert len(showcase()) == 11
 
 
+FEMININE = """femme fille infirmière mère sœur vache pomme viande soupe eau musique lettre histoire carte
+adresse clé boîte bouteille fleur horloge chemise robe chaussure lampe radio voiture maison église école ville
+gare porte fenêtre table tour réunion"""
+
+
+def test_nouns_have_the_gender_that_a_dictionary_gives():
+    assert {noun.french for noun in NOUNS.values() if noun.feminine} == set(FEMININE.split())
+
+
 @pytest.mark.parametrize(
     ("english", "forms"),
     [

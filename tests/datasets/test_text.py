@@ -1,7 +1,7 @@
 """Tokens from text and text from tokens."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from attention_core.datasets import detokenize, tokenize
@@ -64,6 +64,9 @@ def test_tokens_become_text(language, tokens, text):
 
 @pytest.mark.parametrize("language", ["en", "fr"])
 @given(text=st.text(st.sampled_from("abdeilnqrstuéœIJ'’- .,!?:;«»()0159\n\t\""), max_size=24))
+@example(text="a 'b")  # neither an English ending, nor a French pronoun, nor an elision: not to be joined
+@example(text="ai -q")
+@example(text="su' 9")
 def test_text_of_tokens_has_these_tokens(language, text):
     tokens = tokenize(text, language)
     assert tokenize(detokenize(tokens, language), language) == tokens

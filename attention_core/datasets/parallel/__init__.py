@@ -55,8 +55,9 @@ four suit, one object pronoun of each verb that is said of persons, and "them" o
 verbs never meet in these three; `held_out` has sentences with at least one such combination of known words,
 sentence by sentence as long as those of `test`. `long` has sources of 21 to 40 tokens, 25 of each length;
 all others have at most 20. Sentences are the same if they differ only in case and final mark. Each word of
-the four smaller splits occurs at least five times in training. The `showcase` is in none, not even as a
-part of a sentence.
+the four smaller splits occurs at least five times in the 12,000 pairs of training, which hold none of their
+French sentences; a larger training set may hold the French of a `held_out` sentence, as the translation of
+another ("loved it" for "loved him"). The `showcase` is in none, not even as a part of a sentence.
 """
 
 from attention_core.datasets.parallel.examples import showcase
