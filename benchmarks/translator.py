@@ -67,7 +67,7 @@ KINDS: dict[str, tuple[list[str], int]] = {
     "none-64": (["--attention", "none", *LONG, "--width", "64", "--embedding", "32"], 1),
     "none-256": (["--attention", "none", *LONG, "--width", "256", "--embedding", "128"], 1),
 }
-QUICK = ["--size", "300", "--epochs", "1", "--width", "16", "--embedding", "8"]
+QUICK = ["--size", "60", "--epochs", "1", "--width", "16", "--embedding", "8"]
 
 
 # -- measuring ---------------------------------------------------------------------------------------------
@@ -171,7 +171,9 @@ def words_of(kind: str, seed: int, quick: bool) -> list[str]:
 
 
 def command(kind: str, seed: int, quick: bool) -> str:
-    return " ".join(["python -m attention_core.models.train", *words_of(kind, seed, quick)])
+    """As the card has it."""
+    words = [*words_of(kind, seed, quick), "--name", f"translator-{kind}"]
+    return train.command_of(train.parser().parse_args(words))
 
 
 def kept(rows: Sequence[dict], kind: str, seed: int, fingerprint: str, quick: bool) -> dict | None:
@@ -284,8 +286,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.ship:
         ship(options.work, shelf.FOLDER)
         return
-    pairs = {split: datasets.translation(split) for split in SPLITS}
-    pairs["train"] = datasets.translation("train", 300 if options.quick else train.SIZE)
+    pairs = {split: datasets.translation(split)[: 20 if options.quick else None] for split in SPLITS}
+    pairs["train"] = datasets.translation("train", int(QUICK[1]) if options.quick else train.SIZE)
     fingerprint = datasets.fingerprint(pairs["train"])
     result = json.loads(options.output.read_text(encoding="utf-8")) if options.output.exists() else {}
     rows = result.get("rows", [])

@@ -146,8 +146,11 @@ def check_beginning(checkpoint: Path, options: argparse.Namespace) -> None:
 
 
 def generated_data(options: argparse.Namespace) -> Data:
-    train, validation = datasets.translation("train", options.size), datasets.translation("validation")
-    tests = {split: datasets.translation(split) for split in ("test", "held_out")}
+    train = datasets.translation("train", options.size)
+    validation, *tested = (  # small trials are tried on few
+        datasets.translation(split)[: options.size] for split in ("validation", "test", "held_out")
+    )
+    tests = dict(zip(("test", "held_out"), tested, strict=True))
     told = {"source": "datasets.translation", "pairs": len(train), "fingerprint": datasets.fingerprint(train)}
     return Data(train, validation, tests, told)
 

@@ -122,6 +122,7 @@ def test_what_ships_is_what_its_card_says(name):
     assert (model.attention, model.options["width"]) == (card["recipe"]["attention"], card["recipe"]["width"])
 
 
+@pytest.mark.usefixtures("unchecked")  # 36,000 pairs
 def test_the_pairs_that_the_cards_name_are_those_of_the_package():
     found = datasets.fingerprint(datasets.translation("train", train.SIZE))
     assert {models.card(name)["data"]["fingerprint"] for name in models.names()} == {found}

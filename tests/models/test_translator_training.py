@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from itertools import count, pairwise, product
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from attention_core.models.translator import (
     gradient_noise,
 )
 from attention_core.models.translator import training as training_module
-from attention_core.models.translator.batches import collate
+from attention_core.models.translator.batches import buckets, collate
 from attention_core.models.translator.objective import (
     Draws,
     Reinforce,
@@ -84,7 +85,7 @@ def test_guidance_lowers_the_error_rate():
 
 
 def test_training_stops_after_epochs_that_bring_nothing_and_keeps_the_best():
-    run = training(epochs=30, patience=2, rate=0.3)  # so large that it does not converge
+    run = training(count=64, epochs=30, patience=2, rate=0.3)  # so large that it does not converge
     model = run.run()
     progress = run.progress
     assert progress.epoch == progress.best_epoch + 2 < 30
@@ -97,10 +98,11 @@ def test_the_seed_decides_and_the_callers_chance_is_left_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    one, two, other = (training(seed=seed, epochs=1).run().state_dict() for seed in (1, 1, 2))
+    begun = [training(seed=seed).model.state_dict()["encoder.embed.weight"] for seed in (1, 2)]
+    assert not begun[0].equal(begun[1])
+    one, two = (training(count=48, seed=1, epochs=1).run().state_dict() for _ in range(2))
     assert torch.rand(3).equal(expected)
     assert_same(one, two)
-    assert not one["encoder.embed.weight"].equal(other["encoder.embed.weight"])
 
 
 def test_the_rate_falls_along_half_a_cosine():
@@ -114,8 +116,13 @@ class Stopped(Exception):
     pass
 
 
+def batches(count):
+    """How many an epoch of so many pairs has."""
+    return len(buckets(pairs(count), recipe().batch))
+
+
 def stopping(after):
-    """A reporter that raises in the middle of an epoch."""
+    """A reporter that raises after so many updates."""
 
     def report(progress, share, loss):
         if progress.updates == after:
@@ -126,12 +133,15 @@ def stopping(after):
 
 @pytest.mark.parametrize("attention", ["additive", "hard", "local_p"])
 def test_a_training_that_was_stopped_and_resumed_is_one_that_was_not(attention, tmp_path):
-    whole = training(attention, epochs=4, tracer=Tracer(pairs(8), pairs(8, 1), {"one": pairs(1)[0]}))
+    whole = training(
+        attention, count=64, epochs=4, tracer=Tracer(pairs(8), pairs(8, 1), {"one": pairs(1)[0]})
+    )
     whole.run()
     place = tmp_path / "it.checkpoint"
-    for after in (20, 50):  # in the second epoch, in the fourth
+    for after in (batches(64) + 2, 3 * batches(64) + 2):  # in the second epoch, in the fourth
         part = training(
             attention,
+            count=64,
             epochs=4,
             checkpoint=place,
             report=stopping(after),
@@ -142,7 +152,11 @@ def test_a_training_that_was_stopped_and_resumed_is_one_that_was_not(attention, 
         with pytest.raises(Stopped):
             part.run()
     last = training(
-        attention, epochs=4, checkpoint=place, tracer=Tracer(pairs(8), pairs(8, 1), {"one": pairs(1)[0]})
+        attention,
+        count=64,
+        epochs=4,
+        checkpoint=place,
+        tracer=Tracer(pairs(8), pairs(8, 1), {"one": pairs(1)[0]}),
     )
     last.resume()
     assert last.progress.epoch == 3
@@ -163,30 +177,33 @@ def test_seconds_add_up_over_interruptions(tmp_path, monkeypatch):
     """By a clock that moves on by one whenever it is asked."""
     ticks = count()
     monkeypatch.setattr(training_module.time, "process_time", lambda: float(next(ticks)))
-    whole = training()
+    whole = training(count=48)
     whole.run()
     place = tmp_path / "it.checkpoint"
     with pytest.raises(Stopped):
-        training(checkpoint=place, report=stopping(20)).run()
-    last = training(checkpoint=place)
+        training(count=48, checkpoint=place, report=stopping(batches(48) + 2)).run()
+    last = training(count=48, checkpoint=place)
     last.resume()
     last.run()
-    assert last.progress.cpu_seconds == whole.progress.cpu_seconds > 0
+    for run in (whole, last):
+        seconds = [entry["cpu_seconds"] for entry in run.progress.history]
+        assert seconds == [seconds[0], 2 * seconds[0], 3 * seconds[0]]
+        assert run.progress.cpu_seconds == seconds[-1] > 0
 
 
 def test_a_checkpoint_of_another_training_is_refused_by_what_differs(tmp_path):
     place = tmp_path / "it.checkpoint"
     with pytest.raises(Stopped):
-        training(checkpoint=place, report=stopping(20)).run()
+        training(count=48, checkpoint=place, report=stopping(batches(48) + 2)).run()
     with pytest.raises(ValueError, match=r"seed 0 there and 1 here.*--again"):
-        training(seed=1, checkpoint=place).resume()
+        training(count=48, seed=1, checkpoint=place).resume()
     with pytest.raises(ValueError, match=r"pairs '.*' there and"):
-        training(count=199, checkpoint=place).resume()
+        training(count=47, checkpoint=place).resume()
 
 
 def test_a_damaged_checkpoint_is_refused_with_what_to_do(tmp_path):
     place = tmp_path / "it.checkpoint"
-    training(epochs=1, checkpoint=place).run()
+    training(count=48, epochs=1, checkpoint=place).run()
     place.write_bytes(place.read_bytes()[:1000])
     with pytest.raises(shelf.DamagedWeights, match=r"damaged.*--again"):
         training(checkpoint=place).resume()
@@ -285,7 +302,7 @@ def test_the_baseline_makes_the_gradient_less_noisy():
     model = translator("hard", dtype=torch.float64)
     model.load_state_dict({name: 0.4 * value for name, value in model.state_dict().items()})
     with_baseline, without = (
-        gradient_noise(model, pairs(8), draws=60, baseline=baseline) for baseline in (True, False)
+        gradient_noise(model, pairs(8), draws=30, baseline=baseline) for baseline in (True, False)
     )
     assert with_baseline.variance < without.variance / 2
     assert gradient_noise(translator("additive"), pairs(8), draws=3).variance == pytest.approx(0, abs=1e-20)
@@ -314,7 +331,7 @@ def test_checkpoints_come_ever_more_rarely():
 def test_a_trace_goes_from_the_untrained_model_to_the_one_that_is_kept(tmp_path):
     showcase = {"one": pairs(1)[0], "another": pairs(2)[1]}
     tracer = Tracer(pairs(16), pairs(16, 1), showcase)
-    run = training(epochs=4, tracer=tracer)
+    run = training(count=96, epochs=4, tracer=tracer)
     untrained = run.model.align([showcase["one"]])[0]
     model = run.run()
     best = run.progress.history[run.progress.best_epoch - 1]
@@ -330,9 +347,9 @@ def test_a_trace_goes_from_the_untrained_model_to_the_one_that_is_kept(tmp_path)
     predicted = [alignment.links(one) for one in model.align(pairs(16, 1))]
     assert trace.aer[-1] == alignment.score(predicted, pairs(16, 1)).aer
 
-    early = tracer.trace(model, 26, 2)  # as if the second epoch had been the best
-    assert early.updates[-1] == 26 > early.updates[-2]
-    assert set(early.updates[:-1]) == {update for update in trace.updates if update < 26}
+    early = tracer.trace(model, 12, 2)  # as if the second epoch had been the best
+    assert early.updates[-1] == 12 > early.updates[-2]
+    assert set(early.updates[:-1]) == {update for update in trace.updates if update < 12}
 
     trace.save(tmp_path / "it.trace.npz")
     again = Trace.read(tmp_path / "it.trace.npz")
@@ -342,8 +359,10 @@ def test_a_trace_goes_from_the_untrained_model_to_the_one_that_is_kept(tmp_path)
 
 
 def test_a_tracer_changes_nothing_that_is_learned():
-    traced = training("hard", epochs=1, tracer=Tracer(pairs(8), pairs(8), {"one": pairs(1)[0]})).run()
-    assert_same(traced.state_dict(), training("hard", epochs=1).run().state_dict())
+    traced = training(
+        "hard", count=48, epochs=1, tracer=Tracer(pairs(8), pairs(8), {"one": pairs(1)[0]})
+    ).run()
+    assert_same(traced.state_dict(), training("hard", count=48, epochs=1).run().state_dict())
 
 
 # -- the command -------------------------------------------------------------------------------------------
@@ -401,14 +420,18 @@ def test_the_command_writes_weights_a_card_and_a_trace(tmp_path, capsys):
 
 def test_interrupting_the_command_loses_an_epoch_at_most_and_resuming_gives_the_same(tmp_path):
     corpus = tmp_path / "small.tsv"
-    lines = ["\t".join((" ".join(one.source), " ".join(one.target))) for one in pairs(1200)]
+    lines = ["\t".join((" ".join(one.source), " ".join(one.target))) for one in pairs(600)]
     corpus.write_text("\n".join(lines), encoding="utf-8")
     small = ["translator", "--width", "16", "--embedding", "8", "--batch", "8", "--corpus", str(corpus)]
     small += ["--epochs", "2"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     place = cut / "translator-additive.checkpoint"
     process = subprocess.Popen(
-        command(*small, "--output", str(cut)), env=environment(), stderr=subprocess.PIPE, text=True
+        command(*small, "--output", str(cut)),
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # heard even if we were told not to
     )
     deadline = time.monotonic() + 240
     while not place.exists() and process.poll() is None and time.monotonic() < deadline:
