@@ -59,6 +59,7 @@ FIGURES: dict[str, type[Figure]] = {
         Timeline,
         TrainingScrubber,
         Bottleneck,
+        BottleneckMeasured,
     )
 }
 

@@ -69,8 +69,10 @@ class BottleneckMeasured(base.Figure):
             trained=self.results.trained,
             source=self.results.measured(),
         )
-        super().__init__(view, [self.width, self.length])
-        self.link(self.width, "index", view, "width")
+        choices = [self.width] if len(widths) > 1 else []  # where there is nothing to choose, no control
+        super().__init__(view, [*choices, self.length])
+        if choices:
+            self.link(self.width, "index", view, "width")
         self.link(self.length, "value", view, "length")
         self.settle()
 
@@ -87,11 +89,9 @@ class BottleneckMeasured(base.Figure):
         self.view.width, self.view.length = self.width.index, self.length.value
 
     def static_settings(self) -> Sequence[Markup]:
-        chosen = self.width.index
-        return (
-            static.choices(self.width.description, self.width.options, chosen),
-            setting(self.length.description, str(self.length.value)),
-        )
+        options = self.width.options
+        chosen = [static.choices(self.width.description, options, self.width.index)] if options[1:] else []
+        return (*chosen, setting(self.length.description, str(self.length.value)))
 
     def static_body(self) -> Sequence[Markup]:
         chosen, at, results = self.width.index, self.band, self.results

@@ -9,6 +9,11 @@ from attention_core.figures.static import Markup, fixed, h
 Band = tuple[int, int]  # shortest and longest sentence, in tokens
 Readers = Sequence[Mapping[str, Any]]  # width, seeds, and BLEU by band: their median, lowest, highest
 NAMES = ("attention", "its seeds", "one vector", "its seeds")
+PENS = {  # of the curves: attention, the vector chosen, its other widths; for pages without the style sheet
+    0: "fill: none; stroke: var(--pa-accent, #1d4fb8)",
+    1: "fill: none; stroke: var(--pa-control, #7b8698)",
+    None: "fill: none; stroke: var(--pa-control, #7b8698)",
+}
 ABOVE = "BLEU of the translations (higher is better) against tokens in the sentence"
 
 
@@ -111,9 +116,10 @@ def _strip(bands: Sequence[Band], at: int) -> Markup:
 def _curves(bands: Sequence[Band], readers: Readers, shown: Mapping[int, int]) -> Markup:
     areas, lines = [], []
     for i, reader in enumerate(readers):
-        area, line = (f".pa-mb-area-{shown[i]}", f".pa-mb-{shown[i]}") if i in shown else ("", "")
-        areas.append(h(f"path.pa-mb-area{area}", d=_spread(bands, reader)))
-        lines.append(h(f"path.pa-mb-line{line}", d=path(bands, reader["bleu"])))
+        on = shown.get(i)
+        area, line = ("", "") if on is None else (f".pa-mb-area-{on}", f".pa-mb-{on}")
+        areas.append(h(f"path.pa-mb-area{area}", d=_spread(bands, reader), fill="none"))
+        lines.append(h(f"path.pa-mb-line{line}", d=path(bands, reader["bleu"]), style=PENS[on]))
     return h("svg", *areas, *lines, viewBox="0 0 100 100", preserveAspectRatio="none", aria_hidden="true")
 
 

@@ -102,7 +102,11 @@ def _bar(x: Real, spelled: bool) -> Markup:
 def links(n: int) -> Markup:
     """A curve from every token to the reader."""
     curves = (
-        h("path", d=f"M{middle(j, n):.2f} 0C{middle(j, n):.2f} 60 50 40 50 100", style="fill: none")
+        h(
+            "path",
+            d=f"M{middle(j, n):.2f} 0C{middle(j, n):.2f} 60 50 40 50 100",
+            style="fill: none; stroke: var(--pa-s7, #047097)",
+        )
         for j in range(n)
     )
     fan = h("svg", *curves, viewBox="0 0 100 100", preserveAspectRatio="none", aria_hidden="true")

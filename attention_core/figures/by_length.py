@@ -10,10 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from attention_core.datasets.parallel.splits import LONGEST
 from attention_core.figures.bottleneck_measured_static import Band
 from attention_core.figures.plots import Number
-
-LONGEST = 20  # tokens in the longest sentence of training
 
 
 @dataclass(frozen=True)

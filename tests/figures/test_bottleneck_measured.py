@@ -7,8 +7,9 @@ from statistics import median
 import numpy as np
 import pytest
 
+from attention_core import datasets
 from attention_core.figures import base, stylesheet
-from attention_core.figures.bottleneck_measured import BottleneckMeasured
+from attention_core.figures.bottleneck_measured import RESULTS, BottleneckMeasured
 from attention_core.figures.bottleneck_measured_static import describe, facts, place, said
 from attention_core.figures.bottleneck_measured_static import path as static_path
 from attention_core.figures.by_length import ByLength
@@ -38,6 +39,32 @@ def test_what_is_drawn_is_the_median_of_the_seeds():
         figure = BottleneckMeasured(given, width=width)
         for row, seeds in zip(figure.weights, (given.attention, given.none[width]), strict=True):
             assert row.tolist() == [median(column) for column in zip(*seeds, strict=True)]
+
+
+def test_what_is_drawn_is_what_was_committed():
+    rows = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]
+    figure = BottleneckMeasured()
+    bands = [(b["from"], b["to"]) for b in rows[0]["by_length"]]
+    assert {tuple(band) for band in figure.results.bands} <= set(bands)
+    assert figure.results.bands[0][0] == 4
+    assert figure.results.bands[-1][1] == 40
+    for reader in figure.readers:
+        kind, width = ("none", reader["width"]) if reader["width"] else ("additive", 128)
+        own = [r for r in rows if r["kind"].split("-")[0] == kind and r["width"] == width]
+        assert reader["seeds"] == len(own) > 0
+        for band, drawn in zip(figure.results.bands, reader["bleu"], strict=True):
+            assert drawn == median(r["by_length"][bands.index(tuple(band))]["bleu"] for r in own)
+
+
+def test_the_longest_sentence_of_training_is_the_one_that_the_figure_marks():
+    longest = max(len(pair.source) for pair in datasets.translation("validation"))
+    assert BottleneckMeasured().results.trained == longest
+
+
+def test_with_one_width_there_is_nothing_to_choose():
+    figure = BottleneckMeasured(results(widths=(128,)))
+    assert [link.source[0].description for link in figure.links] == ["Tokens in the sentence"]
+    assert "Width of the one vector" not in figure.static_html()
 
 
 def test_the_range_is_that_of_the_seeds():
