@@ -62,7 +62,7 @@ function atlas(cards, threads, eras, open) {
   const pairs = cards.flatMap((card, now) => card.recurs.map((old) => [old, now]));
   const paths = pairs.map(([old, now]) => h("svg:path", { d: line(cards, old, now) }));
   const dots = cards.map((card, i) => h("span.pa-card-dot", { title: name(card), style: { left: `${place(cards, i)[0]}%`, top: `${place(cards, i)[1]}%` } }));
-  const lanes = threads.map((thread, i) => h("span.pa-lane", { style: { top: `${LANE * i}%` } }, thread));
+  const lanes = threads.map((thread, i) => h("span.pa-idea-lane", { style: { top: `${LANE * i}%` } }, thread));
   const starts = Array.from({ length: eras }, (_, era) => cards.findIndex((card) => card.era === era)).filter((i) => i >= 0);
   const ticks = starts.map((i, k) => h(`span.pa-era-tick${crowded(cards, starts, k) ? ".pa-crowded" : ""}`, { style: { left: `${(100 * i) / cards.length}%` } }, h("span", {}, String(cards[i].year))));
   const plot = h("div.pa-map-plot", {}, ...lanes, ...ticks, h("svg:svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" }, ...paths), ...dots);
@@ -83,7 +83,7 @@ function atlas(cards, threads, eras, open) {
       dots.forEach((dot, i) => {
         dot.classList.toggle("pa-shown", shown.includes(i));
         dot.classList.toggle("pa-kin-dot", kin.includes(i));
-        dot.classList.toggle("pa-at", i === at);
+        dot.classList.toggle("pa-here", i === at);
       });
       el.setAttribute("aria-label", `Map of ${cards.length} cards; the lines of “${cards[at].title}” are marked`);
     },

@@ -227,12 +227,12 @@ def drawn_map(records: Sequence[dict], shown: Sequence[int], at: int) -> Markup:
         left, top = place(records, i)
         marks = "".join(
             mark
-            for mark, on in ((".pa-shown", i in shown), (".pa-kin-dot", i in kin), (".pa-at", i == at))
+            for mark, on in ((".pa-shown", i in shown), (".pa-kin-dot", i in kin), (".pa-here", i == at))
             if on
         )
         dots.append(h(f"span.pa-card-dot{marks}", style=f"left: {left:.3f}%; top: {top:.2f}%"))
     lanes = [
-        h("span.pa-lane", name, style=f"top: {LANE * i}%; border-color: var(--pa-line, #d5dae2)")
+        h("span.pa-idea-lane", name, style=f"top: {LANE * i}%; border-color: var(--pa-line, #d5dae2)")
         for i, name in enumerate(THREADS)
     ]
     starts = sorted({one["era"]: i for i, one in reversed(list(enumerate(records)))}.values())

@@ -95,3 +95,18 @@ def test_widths_are_asked_of_the_figure_and_not_of_the_window():
 def test_braces_of_the_style_sheet_match():
     plain = re.sub(r"/\*.*?\*/", "", figures.stylesheet(), flags=re.S)
     assert plain.count("{") == plain.count("}")
+
+
+@pytest.mark.parametrize("sheet", [name for name in VIEWS if (base.HERE / f"{name}.css").exists()])
+def test_what_a_figure_styles_by_a_class_alone_is_in_no_other_figure(sheet):
+    """The site links all style sheets at once: one figure's lanes would lie across another's."""
+    text = (base.HERE / f"{sheet}.css").read_text(encoding="utf-8")
+    alone = set(re.findall(r"(?m)^\s*\.(pa-[\w-]+) \{", text))
+    for other in VIEWS:
+        sources = [path for path in base.HERE.glob(f"{other}*") if path.suffix in (".js", ".py", ".css")]
+        if other == sheet or other.startswith(sheet) or sheet.startswith(other):
+            continue
+        used = {
+            name for path in sources for name in re.findall(r"pa-[\w-]+", path.read_text(encoding="utf-8"))
+        }
+        assert not alone & used, other
