@@ -160,7 +160,11 @@ AlignmentExplorer.from_translator("translator-additive", ["I love you"]).ask()""
 
 
 def test_a_readers_sentence_is_translated_in_jupyterlab(lab, tmp_path, browser):
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(ASK)])
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(ASK)],
+        metadata={"kernelspec": kernel},  # or JupyterLab asks for one
+    )
     nbformat.write(notebook, tmp_path / "work" / "ask.ipynb")
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.goto(f"{lab}/lab/tree/ask.ipynb")
