@@ -42,7 +42,7 @@ class BottleneckMeasured(base.Figure):
 
     name = "bottleneck-measured"
     title = "Bottleneck measured: what does looking back buy?"
-    question = "Predict: how much does twice the width help, and what does attention do in the shaded zone?"
+    question = "Predict: where do the curves part, and what does attention do in the shaded zone?"
 
     def __init__(
         self, results: ByLength | str | Path | None = None, width: int | None = None, length: int = 14
