@@ -9,8 +9,7 @@ import traitlets
 
 from attention_core import alignment
 from attention_core.figures import alignment_score_static as drawing
-from attention_core.figures import base, flash_tiling_static, static
-from attention_core.figures.flash_tiling import Checkbox
+from attention_core.figures import base, static
 from attention_core.figures.static import Markup, section, setting
 
 MOST_WORDS = 10
@@ -73,7 +72,7 @@ class AlignmentScore(base.Figure):
             index=place("start", start, list(self.starts)),
             description="Start from",
         )
-        self.gold = Checkbox(value=bool(gold), description="Show the gold links", indent=False)
+        self.gold = base.Checkbox(value=bool(gold), description="Show the gold links", indent=False)
         view = AlignmentScoreView(examples=[self._listed(i) for i in range(len(names))])
         super().__init__(view, [self.sentence, self.start, self.gold])
         self.link(self.sentence, "index", view, "example")
@@ -122,7 +121,7 @@ class AlignmentScore(base.Figure):
         return (
             setting("Sentence", self.sentence.value, "pa-dropdown"),
             static.choices("Start from", list(self.starts), self.start.index),
-            flash_tiling_static.checkbox("Show the gold links", self.gold.value),
+            static.checkbox("Show the gold links", self.gold.value),
         )
 
     def static_body(self) -> Sequence[Markup]:

@@ -80,6 +80,13 @@ class LogSlider(widgets.FloatLogSlider):
     words = traitlets.List(traitlets.Unicode(), allow_none=True, default_value=None).tag(sync=True)
 
 
+class Checkbox(widgets.Checkbox):
+    """Saved with its value: ipywidgets leaves `False` out, and its own front end then reads `undefined`."""
+
+    def get_state(self, key=None, drop_defaults=False):
+        return super().get_state(key)
+
+
 class Drawn(anywidget.AnyWidget):
     """A view whose saved state is whole: no host but Python knows its defaults, and `_esm` is one of them."""
 

@@ -45,13 +45,6 @@ class FlashTilingView(base.View):
     steps = traitlets.Int(1).tag(sync=True)
 
 
-class Checkbox(widgets.Checkbox):
-    """Saved with its value: ipywidgets leaves `False` out, and its own front end then reads `undefined`."""
-
-    def get_state(self, key=None, drop_defaults=False):
-        return super().get_state(key)
-
-
 class FlashTiling(base.Figure):
     """The same attention by two schedules, one step of either at a time, and the bytes that each moves.
 
@@ -105,7 +98,7 @@ class FlashTiling(base.Figure):
         self.tile = widgets.ToggleButtons(
             options=[(str(t), t) for t in TILES], value=tile, description="Tile size"
         )
-        self.causal = Checkbox(value=bool(causal), description="causal mask", indent=False)
+        self.causal = base.Checkbox(value=bool(causal), description="causal mask", indent=False)
         last = len(self.run.steps)
         start = min(7, last) if step is None else step
         if start not in range(1, last + 1):
@@ -209,7 +202,7 @@ class FlashTiling(base.Figure):
         return (
             static.choices("Schedule", KERNELS, self.kernel.index),
             static.choices("Tile size", [str(t) for t in TILES], self.tile.index),
-            drawing.checkbox(self.causal.description, self.causal.value),
+            static.checkbox(self.causal.description, self.causal.value),
         )
 
     def static_transport(self) -> Sequence[Markup]:

@@ -375,16 +375,3 @@ def running(scene: Scene, height) -> str:
         top = f"{height(known(step, scene.query)[0]):.2f}"
         path += f"{'V' if path else 'M0 '}{top}H{step.cols.stop}"
     return path
-
-
-def checkbox(label: str, checked: bool) -> Markup:
-    """A box that cannot be ticked."""
-    fill = "var(--pa-accent, #1d4fb8)" if checked else "none"
-    box = h(
-        "b",
-        "✓" if checked else "",
-        style=f"width: 20px; height: 20px; line-height: 20px; text-align: center; border-radius: 4px; "
-        f"background: {fill}; color: var(--pa-on-accent, #fff); "
-        "box-shadow: inset 0 0 0 1px var(--pa-control, #7b8698)",
-    )
-    return h("span.pa-check", box, label)

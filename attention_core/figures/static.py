@@ -89,6 +89,19 @@ def choices(label: str, options: Sequence[str], chosen: int) -> Markup:
     return h("div.pa-control.pa-toggles", h("span.pa-label", label), h("span.pa-segments.pa-input", *spans))
 
 
+def checkbox(label: str, checked: bool) -> Markup:
+    """A box that cannot be ticked."""
+    fill = "var(--pa-accent, #1d4fb8)" if checked else "none"
+    box = h(
+        "b",
+        "✓" if checked else "",
+        style=f"width: 20px; height: 20px; line-height: 20px; text-align: center; border-radius: 4px; "
+        f"background: {fill}; color: var(--pa-on-accent, #fff); "
+        "box-shadow: inset 0 0 0 1px var(--pa-control, #7b8698)",
+    )
+    return h("span.pa-check", box, label)
+
+
 def scroll(content: Markup, wide: bool) -> Markup:
     """A box that scrolls sideways; by keyboard too, where it is wide enough to need it."""
     return h(
