@@ -21,7 +21,7 @@ def text():
 
 
 @pytest.fixture(scope="module")
-def test_split():
+def sentences():
     return datasets.translation("test")
 
 
@@ -59,14 +59,14 @@ def test_fractions_of_three_rounds(text):
         assert fraction in text
 
 
-def test_rates_of_the_aligners_on_the_test_sentences(text, test_split):
+def test_rates_of_the_aligners_on_the_test_sentences(text, sentences):
     model_1 = alignment.IBM1(10).fit(datasets.translation("train"))
     before, after = (
-        rate(alignment.diagonal(test_split), test_split),
-        rate(model_1.align(test_split), test_split),
+        rate(alignment.diagonal(sentences), sentences),
+        rate(model_1.align(sentences), sentences),
     )
     assert f"brings {before:.3f}, the diagonal’s rate, down to {after:.3f}" in text.replace("'", "’")
-    assert f"stands at {rate(alignment.oracle(test_split), test_split):.3f}" in text
+    assert f"stands at {rate(alignment.oracle(sentences), sentences):.3f}" in text
 
 
 def test_every_glossary_term_and_source_exists(text):
