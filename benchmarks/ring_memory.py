@@ -25,9 +25,10 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from variants import peak_bytes, processor, revision
+from variants import peak_bytes, revision
 
 from attention_core import masks, pipeline
+from attention_core.models.train import processor
 from attention_core.ring import orders, ring_attention, shard
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -31,6 +31,8 @@ import anywidget
 import yaml
 from playwright.sync_api import Browser, sync_playwright
 
+from attention_core.models.train import processor
+
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = ROOT / "tests" / "js" / "node_modules"
 RESULT = ROOT / "benchmarks" / "results" / "site.json"
@@ -210,7 +212,7 @@ def report(results: dict, options: argparse.Namespace, browser: str) -> None:
         "statistic": "median",
         "slowed": f"CPU x{CPU_SLOWDOWN}, 10 Mbit/s, 40 ms, gzip, empty cache",
         "browser": f"Chromium {browser}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "date": datetime.date.today().isoformat(),
@@ -218,14 +220,6 @@ def report(results: dict, options: argparse.Namespace, browser: str) -> None:
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps({"how": how, "results": results}, indent=2) + "\n", encoding="utf-8")
     print(f"written to {RESULT.relative_to(ROOT)}")
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from variant_families import BASELINE, FAMILIES, HEADS, WIDTH
 
+from attention_core.models.train import processor
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "variants.json"
 SIZES, QUICK = (tuple(2**power for power in powers) for powers in (range(6, 14), range(4, 8)))
@@ -163,14 +165,6 @@ def there() -> list[str]:
             family.make(min(QUICK))
             found.append(name)
     return found
-
-
-def processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def revision() -> str:
