@@ -29,7 +29,10 @@ _OWNERS = (
     "nurse",
     "child",
 )
-_PERSONS = (("I", 20), ("you", 19), ("he", 10), ("she", 12), ("we", 20), ("they", 14))
+# "You" is an object more often than a subject: a form that is nearly always a subject says little for itself
+# where it is an object, and its neighbours say it instead.
+_PERSONS = (("I", 20), ("you", 2), ("he", 10), ("she", 12), ("we", 20), ("they", 14))
+_TALKED_TO = ("me", "you")  # as objects four times as often as the others
 _AROUND = ("behind", "in front of", "near")
 _TIMES = ("today", "now", "yesterday", "tomorrow", "every day", "in the morning", "at night", "this evening",
           "last week", "next year")  # fmt: skip
@@ -146,7 +149,8 @@ def person_pronoun(draw: Draw, doer: object, scene: Scene, plural: bool = True) 
     said = doer.english if isinstance(doer, Pronoun) else ""
     barred = {"I": ("me", "us"), "we": ("me", "us"), "you": ("you",)}.get(said, ())
     barred += ("you",) * (not scene.you or doer is None) + ("them",) * (not plural)
-    return Pronoun(draw.one([each for each in OBJECTS if each not in ("it", *barred)]))
+    allowed = [each for each in OBJECTS if each not in ("it", *barred)]
+    return Pronoun(draw.weighted([(each, 4 if each in _TALKED_TO else 1) for each in allowed]))
 
 
 def place(draw: Draw, prepositions: tuple[str, ...], scene: Scene) -> Place | None:

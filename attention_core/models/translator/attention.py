@@ -55,8 +55,8 @@ class Attention(nn.Module):
         shapes = {
             "dot": {},
             "general": {"weight": (width, width)},
-            "concat": {"weight": (width // 2, 2 * width), "v": (width // 2,)},
-            "additive": {"w_query": (width // 2, width), "w_key": (width // 2, width), "v": (width // 2,)},
+            "concat": {"weight": (width, 2 * width), "v": (width,)},
+            "additive": {"w_query": (width, width), "w_key": (width, width), "v": (width,)},
         }[SCORE.get(kind, kind)]
         self.score = nn.ParameterDict({name: torch.empty(shape) for name, shape in shapes.items()})
         if kind == "local_p":

@@ -77,7 +77,7 @@ class Translator(nn.Module):
             "attention": attention, "width": width, "embedding": embedding, "dropout": dropout,
             "input_feeding": input_feeding, "half_width": half_width,
         }  # fmt: skip
-        self.encoder = Encoder(len(source), embedding, width, dropout)
+        self.encoder = Encoder(len(source), embedding, width, dropout, own=attention != "none")
         self.decoder = Decoder(len(target), attention, embedding, width, dropout, input_feeding, half_width)
 
     @property
