@@ -79,7 +79,17 @@ def _described(subject: object, head: Noun | None) -> list[Noun]:
         return [subject.first.noun, subject.second.noun]
     if isinstance(subject, Features):
         return [head] if head else []
-    return [subject.noun] if isinstance(subject, NounPhrase) else []
+    return [subject.noun, *_between(subject)] if isinstance(subject, NounPhrase) else []
+
+
+def _between(subject: NounPhrase) -> list[Noun]:
+    """Nouns that may stand beside the verb, though it speaks of another: the nurse who knows a woman is old."""
+    places = [subject.place] if subject.place else []
+    objects = []
+    if subject.relative:
+        objects = [subject.relative.subject, subject.relative.object]
+        places += [each for each in subject.relative.adverbials if isinstance(each, Place)]
+    return [each.noun for each in (*objects, *(place.what for place in places)) if isinstance(each, NounPhrase)]
 
 
 def _in_phrase(what: object) -> Iterator[Combination]:
