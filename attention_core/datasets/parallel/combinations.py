@@ -83,13 +83,15 @@ def _described(subject: object, head: Noun | None) -> list[Noun]:
 
 
 def _between(subject: NounPhrase) -> list[Noun]:
-    """Nouns that may stand beside the verb, though it speaks of another: the nurse who knows a woman is old."""
+    """Nouns that may stand beside a verb that speaks of another: the nurse who knows the woman is old."""
     places = [subject.place] if subject.place else []
     objects = []
     if subject.relative:
         objects = [subject.relative.subject, subject.relative.object]
         places += [each for each in subject.relative.adverbials if isinstance(each, Place)]
-    return [each.noun for each in (*objects, *(place.what for place in places)) if isinstance(each, NounPhrase)]
+    return [
+        each.noun for each in (*objects, *(place.what for place in places)) if isinstance(each, NounPhrase)
+    ]
 
 
 def _in_phrase(what: object) -> Iterator[Combination]:
