@@ -11,7 +11,8 @@ nobody trained on. Time is process CPU time of the training. Measured are
   the source, `test` and `long` together;
 - alignment error rate (AER) of the weights with which the model reads the right translation, `</s>` counting
   as NULL (`alignment.links`); and what it would be if the column of `</s>` were dropped before the argmax;
-- for additive attention all of this at several temperatures of its softmax.
+- in "I love you" the place that each French word reads most: je I, t’ you, aime love are 0, 2, 1;
+- for additive attention error rate and exact match at several temperatures of its softmax.
 
 The medians over the seeds, and the baselines that read the same pairs, come after. Rows that are there
 already, of the same command and the same pairs, are kept; --again trains them anew. Stopped, it goes on
@@ -120,6 +121,7 @@ def measured(model: Translator, pairs: dict[str, list[Pair]]) -> dict:
             split: alignment.score([without_end(one) for one in model.align(pairs[split])], pairs[split]).aer
             for split in splits
         }
+        found["i_love_you"] = model.translate("I love you").weights[:-1].argmax(-1).tolist()
     if model.attention == "additive":
         found["temperatures"] = [at_temperature(model, pairs["test"], t) for t in TEMPERATURES]
     return found
