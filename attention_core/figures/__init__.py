@@ -11,6 +11,7 @@ from attention_core.figures.flash_tiling import FlashTiling, FlashTilingView
 from attention_core.figures.geometry import Geometry, GeometryView
 from attention_core.figures.mask_editor import MaskEditor, MaskEditorView
 from attention_core.figures.permutation import Permutation, PermutationView
+from attention_core.figures.pixel_attention import PixelAttention, PixelAttentionView
 from attention_core.figures.quiz import STYLE, Quiz
 from attention_core.figures.roofline import Roofline, RooflineView
 from attention_core.figures.soft_to_hard import SoftToHard, SoftToHardView
@@ -31,6 +32,7 @@ __all__ = [
     "Geometry",
     "MaskEditor",
     "Permutation",
+    "PixelAttention",
     "Quiz",
     "Roofline",
     "SoftToHard",
@@ -60,6 +62,7 @@ FIGURES: dict[str, type[Figure]] = {
         TrainingScrubber,
         Bottleneck,
         BottleneckMeasured,
+        PixelAttention,
     )
 }
 
@@ -92,5 +95,6 @@ def modules() -> list[str]:
             TrainingScrubberView,
             BottleneckView,
             BottleneckMeasuredView,
+            PixelAttentionView,
         )
     ]

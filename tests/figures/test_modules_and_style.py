@@ -28,6 +28,7 @@ VIEWS = [
     "training_scrubber",
     "bottleneck",
     "bottleneck_measured",
+    "pixel_attention",
 ]
 PALETTE = """
 f7f5ec dbe5b7 a8da9a 59cf99 0bb9a8 029fac 0787a2 047097 02588d 1d4177 272f51
