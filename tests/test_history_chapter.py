@@ -37,7 +37,7 @@ def filters(chapter):
 
 @pytest.fixture(scope="module")
 def denoised(chapter):
-    cells = "kernel-loop kernel-matrix filters filters-nlm texture texture-figure maps photo-code"
+    cells = "kernel-loop kernel-matrix filters filters-nlm texture texture-figure maps-figure maps photo-code"
     return chapter(*cells.split())
 
 
@@ -120,10 +120,22 @@ def test_on_the_photograph_the_order_stays_and_the_distance_shrinks(denoised):
 
 
 def test_the_undecided_pixel_attends_to_both_shades_in_one_filter_and_to_its_own_in_the_other(denoised):
-    same = denoised["stripes"] == denoised["stripes"][denoised["asked"]]
-    share = {name: w[0, same].sum().item() for name, w in denoised["weights"].items()}
-    assert 0.4 < share["bilateral"] < 0.65
-    assert share["non-local means"] > 0.97
+    share = {name: w[0, denoised["same"]].sum().item() for name, w in denoised["weights"].items()}
+    assert 0.4 < share["bilateral"] < 0.6  # "half of the attention"
+    assert share["non-local means"] > 0.97  # "nearly all of its weight"
+    facts, lower = denoised["figure"].facts, denoised["weights"]["non-local means"].reshape(32, 32)[16:]
+    assert facts.truth == 0.25
+    assert facts.noisy == pytest.approx(0.5, abs=0.01)  # "half way to light"
+    assert lower.reshape(2, 8, 2, 16).sum((1, 3)).min() > 0.05  # "over the whole lower half"
+
+
+def test_the_widths_at_both_ends_are_what_the_prose_says(denoised):
+    figure = denoised["PixelAttention"](filter="non-local means")
+    assert figure.facts.mean < 0.35  # "the mean comes out dark"
+    figure.width.value = 2**figure.width.min
+    assert figure.facts.itself > 0.99  # "finds nobody but itself"
+    figure.width.value = 2**figure.width.max
+    assert figure.facts.own < 0.55  # "all stripes are one"
 
 
 @pytest.mark.parametrize(("reach", "contrast"), [(1, 0.2), (3, 0.1), (4, 0.1), (6, 0.1), (6, 0.2), (9, 0.12)])
