@@ -135,7 +135,7 @@ def test_the_widths_at_both_ends_are_what_the_prose_says(denoised):
     figure.width.value = 2**figure.width.min
     assert figure.facts.itself > 0.99  # "finds nobody but itself"
     figure.width.value = 2**figure.width.max
-    assert figure.facts.own < 0.55  # "all stripes are one"
+    assert 0.5 < figure.facts.own < 0.6  # "light stripes count nearly as much as dark ones"
 
 
 @pytest.mark.parametrize(("reach", "contrast"), [(1, 0.2), (3, 0.1), (4, 0.1), (6, 0.1), (6, 0.2), (9, 0.12)])
