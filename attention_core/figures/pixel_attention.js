@@ -77,7 +77,7 @@ export function describe(facts, filter, width, [row, column]) {
  * @param {Facts} facts @returns {[string, string, number | null][]} */
 export const listed = ({ noisy, mean, truth, own, itself, half }) => [
   ["with its noise", fixed(noisy), noisy], ["after the filter", fixed(mean), mean], ["in truth", fixed(truth), truth],
-  ["weight on its own shade", percent(own), null], ["weight on itself", percent(itself), null], ["pixels with half of it", String(half), null],
+  ["weight on own shade", percent(own), null], ["weight on itself", percent(itself), null], ["pixels with half of it", String(half), null],
 ];
 
 /** @param {number} filter @param {number} reach */

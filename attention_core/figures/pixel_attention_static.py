@@ -171,7 +171,7 @@ def listed(facts: Facts) -> list[tuple[str, str, float | None]]:
         ("with its noise", fixed(facts.noisy), facts.noisy),
         ("after the filter", fixed(facts.mean), facts.mean),
         ("in truth", fixed(facts.truth), facts.truth),
-        ("weight on its own shade", percent(facts.own), None),
+        ("weight on own shade", percent(facts.own), None),
         ("weight on itself", percent(facts.itself), None),
         ("pixels with half of it", str(facts.half), None),
     ]
