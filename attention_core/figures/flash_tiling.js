@@ -124,7 +124,7 @@ export default {
 
     const bars = ["Standard", "Flash"].map((name) => {
       const parts = ["in", "out", "whole"].map((part) => h(`i.pa-${part}`)), text = h("strong");
-      return { el: h("div.pa-bytes", {}, h("span", {}, name), h("span.pa-bar", {}, ...parts), text), parts, text };
+      return { el: h("div.pa-bytes", {}, h("span", {}, name), h("span.pa-membar", {}, ...parts), text), parts, text };
     });
     const moved = [h("span"), h("span"), "at the end"], key = h("p.pa-key.pa-tilekey", {}, ...["in", "out", "whole"].map((part, i) => h("span", {}, h(`i.pa-${part}`), moved[i])));
     const sramCaption = h("p.pa-caption"), sram = h("div.pa-sram"), onlineCaption = h("p.pa-caption.pa-oftile");

@@ -284,7 +284,7 @@ def traffic(scene: Scene) -> tuple[Markup, ...]:
         seen = scene.now.traffic if run is scene.run else total
         line = "div.pa-bytes.pa-subject" if run is scene.run else "div.pa-bytes"
         bar = h(
-            "span.pa-bar",
+            "span.pa-membar",
             h("i.pa-in", style=f"width: {100 * seen.loaded / most:.4f}%"),
             h("i.pa-out", style=f"width: {100 * seen.stored / most:.4f}%"),
             h("i.pa-whole", style=f"left: {100 * total.bytes / most:.4f}%"),

@@ -102,12 +102,16 @@ def test_braces_of_the_style_sheet_match():
 def test_what_a_figure_styles_by_a_class_alone_is_in_no_other_figure(sheet):
     """The site links all style sheets at once: one figure's lanes would lie across another's."""
     text = (base.HERE / f"{sheet}.css").read_text(encoding="utf-8")
-    alone = set(re.findall(r"(?m)^\s*\.(pa-[\w-]+) \{", text))
+    lists = re.findall(r"(?m)^\s*([^{}@/]+) \{", text)
+    selectors = [each.strip() for one in lists for each in one.split(",")]
+    alone = {each[1:] for each in selectors if re.fullmatch(r"\.pa-[\w-]+", each)}
     for other in VIEWS:
         sources = [path for path in base.HERE.glob(f"{other}*") if path.suffix in (".js", ".py", ".css")]
         if other == sheet or other.startswith(sheet) or sheet.startswith(other):
             continue
         used = {
-            name for path in sources for name in re.findall(r"pa-[\w-]+", path.read_text(encoding="utf-8"))
+            name
+            for path in sources
+            for name in re.findall(r"(?<!--)\bpa-[\w-]+", path.read_text(encoding="utf-8"))
         }
-        assert not alone & used, other
+        assert not alone & used, (other, alone & used)
