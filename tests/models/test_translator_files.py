@@ -136,19 +136,12 @@ def test_a_model_that_ships_is_as_good_as_its_card_says(name):
     assert found == pytest.approx(models.card(name)["metrics"]["test exact match"], abs=0.006)
 
 
-@pytest.mark.parametrize(
-    ("name", "places"),
-    [
-        ("translator-guided", [0, 2, 1, 3]),
-        # Left to itself, t’ reads "love" a little more than "you": whether it is t’ or te hangs on the verb.
-        ("translator-additive", [0, 1, 1, 3]),
-    ],
-)
-def test_i_love_you_is_translated_and_aligned(name, places):
+@pytest.mark.parametrize("name", ["translator-guided", "translator-additive"])
+def test_i_love_you_is_translated_and_aligned(name):
     found = models.load(name).translate("I love you")
     assert found.text == "je t’aime"
     assert found.target == ("je", "t’", "aime", "</s>")
-    assert found.weights.argmax(-1).tolist() == places
+    assert found.weights.argmax(-1).tolist() == [0, 2, 1, 3]
 
 
 @pytest.mark.parametrize("name", ["translator-additive", "translator-guided"])
