@@ -75,10 +75,10 @@ def test_on_patch_maps_rank_accuracy_is_theirs_in_the_mean_over_the_order_of_tie
 
 
 def test_where_they_differ(masks):
-    flat = torch.full((len(masks), 24, 24), 2.0, dtype=torch.float64)  # they refuse 0 and 1
-    share = masks.double().mean((1, 2)).tolist()
-    assert theirs(SAME["pointing game"][1], flat, masks) == [1.0] * len(masks)
-    assert f.pointing_game(flat, masks).tolist() == pytest.approx(share)
+    tied = torch.rand(len(masks), 24, 24, dtype=torch.float64).clamp(max=0.5)  # half of all are maxima
+    assert theirs(SAME["pointing game"][1], tied, masks) == [1.0] * len(masks)
+    share = ((tied == 0.5) & masks).sum((1, 2)) / (tied == 0.5).sum((1, 2))
+    assert f.pointing_game(tied, masks).tolist() == pytest.approx(share.tolist())
     signed = torch.randn(len(masks), 24, 24, dtype=torch.float64)
     mass = theirs(SAME["mass accuracy"][1], signed, masks)
     assert not 0 <= min(mass) <= max(mass) <= 1  # divided by a sum that may be near 0 or negative
