@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass, fields
 from numbers import Integral
-from typing import Self
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, which: int | slice | list[int] | Tensor) -> Self:
+    def __getitem__(self, which: int | slice | list[int] | Tensor) -> "Batch":
         """Some of them, in the order said; of one number a batch of one."""
         if isinstance(which, Integral) and not isinstance(which, bool):
             if not -len(self) <= which < len(self):
