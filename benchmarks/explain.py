@@ -20,7 +20,7 @@ says when CLS reads the patches of the last block by shuffled weights. Attention
 and is measured on few.
 
 Medians over the seeds, with an interval for another model and other images, come after. What was measured of
-the same weights, images and code is kept in benchmarks/work/: a run that was stopped goes on from there, and a
+the same weights, images and code is kept in benchmarks/work/: a run that was stopped goes on there, and a
 whole one takes over what parts of it (--only, --seeds, to another --output) measured; --again measures anew.
 --table prints methods by metrics from the file and measures nothing.
 
