@@ -19,8 +19,8 @@ def random(
     """
     maps = []
     for image in images.detach().cpu():
-        own = zlib.crc32(image.contiguous().view(torch.uint8).numpy().tobytes())
-        generator = torch.Generator().manual_seed((seed << 32) + own)
+        own = zlib.crc32(image.contiguous().view(torch.uint8).numpy().tobytes(), seed)
+        generator = torch.Generator().manual_seed(own)  # of which it reads 32 bits, so they must hold both
         maps.append(torch.rand(grid, generator=generator, dtype=images.dtype))
     return torch.stack(maps).to(images.device)
 

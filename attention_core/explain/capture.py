@@ -15,7 +15,7 @@ from attention_core.explain.layouts import Layout, layout
 class Captured:
     """What one forward pass computed, on the graph: n tokens, of which the first `prefix` are no patches."""
 
-    images: Float[Tensor, "batch channels height width"]  # a copy, from which all else was computed
+    images: Float[Tensor, "batch channels h w"]  # a copy, from which all else was computed
     embedded: Float[Tensor, "batch n width"]  # what the first block reads
     normed: tuple[Float[Tensor, "batch n width"], ...]  # what each block's first norm gives its attention
     queries: tuple[Float[Tensor, "batch n width"], ...]  # projected, the heads side by side

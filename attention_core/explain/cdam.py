@@ -44,7 +44,7 @@ def cdam_smooth(
     deviation = noise * (tokens.amax((1, 2)) - tokens.amin((1, 2)))[:, None, None]
     total = torch.zeros_like(tokens[..., 0])
     for _ in range(samples):
-        epsilon = torch.randn(tokens.shape[1:], generator=generator, dtype=tokens.dtype).to(tokens.device)
+        epsilon = torch.randn(tokens.shape[1:], generator=generator, dtype=torch.float64).to(tokens)
         noisy = (tokens + deviation * epsilon).detach().requires_grad_()
         (gradient,) = torch.autograd.grad(score(noisy).sum(), [noisy])
         total += cdam(noisy.detach(), gradient)

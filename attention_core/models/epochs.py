@@ -1,4 +1,4 @@
-"""What every training here does: epochs, early stopping, checkpoints; `EpochTraining` leaves the rest open."""
+"""What every training does: epochs, early stopping, checkpoints. `EpochTraining` leaves the rest open."""
 
 import time
 from abc import ABC, abstractmethod
@@ -97,7 +97,7 @@ class EpochTraining(ABC):
         """Adam's step length after this share of all epochs."""
         return rate(self.recipe, share)
 
-    def watch(self, epochs: float) -> None:
+    def watch(self, epochs: float) -> None:  # noqa: B027 (most have nothing to see)
         """Look at the model before an update; the time that it takes is none of training's."""
 
     def run(self) -> nn.Module:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from attention_core import alignment, models
+from attention_core import alignment, datasets, models
 from attention_core.models import epochs, shelf, train
 from attention_core.models.epochs import rate
 from attention_core.models.progress import Bar
@@ -381,8 +381,8 @@ def environment():
 def small_data(monkeypatch):
     """The small language in place of the large one."""
     splits = {"train": (300, 0), "validation": (40, 1), "test": (40, 2), "held_out": (40, 3)}
-    monkeypatch.setattr(train.datasets, "translation", lambda split, size=None: pairs(*splits[split])[:size])
-    monkeypatch.setattr(train.datasets, "showcase", lambda: {"one": pairs(1)[0]})
+    monkeypatch.setattr(datasets, "translation", lambda split, size=None: pairs(*splits[split])[:size])
+    monkeypatch.setattr(datasets, "showcase", lambda: {"one": pairs(1)[0]})
 
 
 @pytest.mark.usefixtures("small_data")

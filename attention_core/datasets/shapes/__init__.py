@@ -4,8 +4,8 @@ Of a photograph nobody can say which pixels made it a dog. Here every image is d
 the visible pixels of each object are known, two objects can be told apart, and a misleading mark can be
 planted where a model will learn it.
 
-**The classes.** Each has a shape, a texture and a range of hues of its own. Hues overlap with those of the
-neighbours round the circle, so that colour alone does not decide.
+**The classes.** Each has a shape, a texture and a range of hues of its own, which just overlaps with those of
+its neighbours round the circle.
 
 ========  ==================  =====================  =================================
 class     hue, in turns       texture                shape
@@ -22,7 +22,7 @@ heart     7/8, pink           two halves             a square on its corner, two
 
 **The drawing**, in pixels of an image of 48. The ground is value noise in three layers, from one dark muted
 colour to another less dark; over it lie two to five bars of any hue, dull, which mean nothing. Then come the
-objects, of circumradius 7 to 10, turned by any angle, of hue up to 0.075 turns from their class's, brighter
+objects, of circumradius 7 to 10, turned by any angle, of hue up to 0.065 turns from their class's, brighter
 and more saturated than all behind them, each darker along its edge. Their circles keep 1.5 pixels from each
 other and from the image's edge, so that no object covers another. An object's mask is those pixels whose
 middle lies inside it. Colours are in 256 steps. At 64 pixels the same scene is drawn a third larger.

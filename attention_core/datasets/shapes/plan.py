@@ -8,7 +8,7 @@ from attention_core.datasets.shapes.forms import FORMS, SHAPE_CLASSES
 SIDE = 48.0
 SMALLEST, LARGEST = 7.0, 10.0  # radii of the circles that objects fit
 APART = 1.5  # between two objects' circles, and between them and the edge
-HUES = 0.075  # turns to either side of a class's own; neighbours are 0.125 apart, so that they overlap
+HUES = 0.065  # turns to either side of a class's own; neighbours are 0.125 apart, so that they just overlap
 TAGGED = SHAPE_CLASSES.index("star")  # the class that a planted tag stands for
 PLANTED, SHOWN = 0.4, 0.25  # in "shortcut": chance of a tag, and of an object of its class
 CORNERS = 4  # top left, top right, bottom left, bottom right

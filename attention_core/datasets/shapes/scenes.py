@@ -99,13 +99,22 @@ def drawn(split: str = "train", count: int | None = None, *, size: int = 48, see
 
 
 def fingerprint(data: Scenes | Drawn) -> str:
-    """SHA-256 of the images in 256 steps, of what their pixels show, and of the labels."""
-    scenes = data.scenes() if isinstance(data, Drawn) else data
-    found = hashlib.sha256(f"{tuple(scenes.images.shape)}\n".encode())
-    found.update((255 * scenes.images).round().to(torch.uint8).numpy().tobytes())
-    for truth in (scenes.labels, scenes.masks, scenes.tags):
-        found.update(np.packbits(truth.numpy()).tobytes())
+    """SHA-256 of the images in 256 steps, of what each pixel shows, and of the labels."""
+    data = data if isinstance(data, Drawn) else _as_drawn(data)
+    found = hashlib.sha256(f"{data.images.shape}\n".encode())
+    for part in (data.images, data.owners, data.labels):
+        found.update(np.ascontiguousarray(part))
     return found.hexdigest()
+
+
+def _as_drawn(scenes: Scenes) -> Drawn:
+    shown = torch.cat([scenes.masks, scenes.tags[:, None]], dim=1)  # one of them at most is True
+    numbers = torch.arange(1, TAG + 1, dtype=torch.uint8)[:, None, None]
+    return Drawn(
+        images=(255 * scenes.images).round().to(torch.uint8).numpy(),
+        owners=(shown * numbers).amax(1).numpy(),
+        labels=scenes.labels.numpy(),
+    )
 
 
 def checked(split: str, count: int | None, size: int, seed: int) -> int:
