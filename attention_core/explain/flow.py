@@ -9,7 +9,7 @@ from torch import Tensor
 from attention_core.explain.attention import fuse, with_residual
 
 TINY = 1e-13  # less room than this is a full pipe, less held than this an empty token
-FAR = 1e9  # steps to the bottom from where no way leads there
+FAR = 1e6  # steps to the bottom from where no way leads there
 
 
 def flow(
@@ -49,42 +49,52 @@ def maximum_flows(matrices: Float[Tensor, "layers n n"], query: int = 0) -> Floa
         held=[top[query].repeat(n, 1)] + [torch.zeros_like(first) for _ in between],
         room=[matrix.repeat(n, 1, 1) for matrix in reversed(between)] + [first.mT[..., None].clone()],
     )
-    arrived = first.new_zeros(n, 1)
-    while network.sweep(arrived):
-        pass
-    return arrived.squeeze(1)
+    scores, places = first.new_zeros(n), torch.arange(n, device=first.device)
+    while len(places):
+        busy = network.sweep()
+        if 2 * busy.sum() <= len(places):  # go on with those that are not done
+            scores[places] = network.arrived.squeeze(1)
+            network, places = network.only(busy), places[busy]
+    return scores
 
 
 class _Network:
     """Levels of tokens from the top down, and what the pipes between them still take, for each problem."""
 
-    def __init__(self, held: list[Tensor], room: list[Tensor]):
+    def __init__(self, held: list[Tensor], room: list[Tensor], used: list[Tensor] | None = None):
         self.held = held  # a level each: (problems, n)
         self.room = room  # below each level: (problems, n, n), and (problems, n, 1) to the bottom
-        self.used = [torch.zeros_like(pipes) for pipes in room]
+        self.used = [torch.zeros_like(pipes) for pipes in room] if used is None else used
+        self.arrived = torch.zeros_like(held[0][:, :1])
 
-    def sweep(self, arrived: Float[Tensor, "problems 1"]) -> bool:
-        """Push everything once, top down, into `arrived`; False where there was nothing to push."""
+    def only(self, problems: Bool[Tensor, " problems"]) -> "_Network":
+        """Some of the problems, as far as they are."""
+        parts = ([x[problems] for x in part] for part in (self.held, self.room, self.used))
+        network = _Network(*parts)
+        network.arrived = self.arrived[problems]
+        return network
+
+    def sweep(self) -> Bool[Tensor, " problems"]:
+        """Push everything once, top down; says which problems had anything to push."""
         steps = self._steps()
-        if not any(((h > TINY) & (s < FAR)).any() for h, s in zip(self.held, steps, strict=True)):
-            return False
+        able = [(held > TINY) & (step < FAR) for held, step in zip(self.held, steps, strict=True)]
         for level, held in enumerate(self.held):
             bottom = level + 1 == len(self.held)
-            below = arrived if bottom else self.held[level + 1]
-            goal = torch.zeros_like(arrived) if bottom else steps[level + 1]
+            below = self.arrived if bottom else self.held[level + 1]
+            goal = steps[0].new_zeros(len(held), 1) if bottom else steps[level + 1]
             nearer = steps[level][..., None] == goal[:, None] + 1
             _push(held, below, self.room[level], self.used[level], nearer)
             if level:  # back up: the pipes' other ends, so transposed
                 nearer = steps[level][..., None] == steps[level - 1][:, None] + 1
                 used, room = self.used[level - 1].mT, self.room[level - 1].mT
                 _push(held, self.held[level - 1], used, room, nearer)
-        return True
+        return torch.stack([some.any(1) for some in able]).any(0)
 
     def _steps(self) -> list[Float[Tensor, "problems n"]]:
         """How many pipes lie between each token and the bottom, by those that have room or are in use."""
-        down = [torch.where(pipes > TINY, 0.0, FAR) for pipes in self.room]
-        up = [torch.where(pipes > TINY, 0.0, FAR) for pipes in self.used]
-        steps = [torch.full_like(held, FAR) for held in self.held]
+        down = [(pipes <= TINY).float() * FAR for pipes in self.room]
+        up = [(pipes <= TINY).float() * FAR for pipes in self.used]
+        steps = [torch.full_like(held, FAR, dtype=torch.float32) for held in self.held]
         while True:
             before = [step.clone() for step in steps]
             for level in reversed(range(len(steps))):  # bottom up, so that one round finds all straight ways

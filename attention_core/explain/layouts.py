@@ -75,7 +75,7 @@ class Layout:
         """Numbers of layers, from 0, ascending; -1 is the last. `default` where `layers` is None."""
         if layers is None:
             layers = default
-        given = [layers] if isinstance(layers, int) else list(layers)
+        given = [layers] if isinstance(layers, int | str) else list(layers)
         depth = len(self.blocks)
         for layer in given:
             if not isinstance(layer, int) or isinstance(layer, bool):

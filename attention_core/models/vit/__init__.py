@@ -4,6 +4,7 @@
 """
 
 from attention_core.models.vit.block import Block, Feed, GatedFeed, LayerScale, SelfAttention
-from attention_core.models.vit.model import POOLS, ViT
+from attention_core.models.vit.model import ViT
+from attention_core.models.vit.options import POOLS
 
 __all__ = ["POOLS", "Block", "Feed", "GatedFeed", "LayerScale", "SelfAttention", "ViT"]

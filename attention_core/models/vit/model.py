@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from attention_core import heads as head_axis
 from attention_core.models import shelf
+from attention_core.models.vit import checkpoint
 from attention_core.models.vit.block import Block
 from attention_core.models.vit.images import check_images, check_keep
+from attention_core.models.vit.options import checked_options, pair
 
 KIND = "vit"  # what its files say that they hold
-POOLS = ("cls", "cls_and_mean", "cls_and_distilled")
 
 
 class ViT(nn.Module):
@@ -201,72 +201,50 @@ class ViT(nn.Module):
         model.load_state_dict(tensors)
         return model.eval()
 
+    @classmethod
+    def from_huggingface(
+        cls,
+        directory: Path | str,
+        *,
+        image_size: int | Sequence[int] | None = None,
+        mean: Real | Sequence[Real] | None = None,
+        std: Real | Sequence[Real] | None = None,
+    ) -> "ViT":
+        """A checkpoint of `transformers`: ViT, DINO, DeiT, or DINOv2 with registers or without.
 
-def checked_options(**options) -> dict:
-    """The options as they are kept and saved: sizes in pairs, colours in lists, classes by name."""
-    for name in ("channels", "width", "depth", "heads", "hidden"):
-        head_axis.check_positive(name, options[name])
-    size, patch = _pair("image_size", options["image_size"]), _pair("patch", options["patch"])
-    if any(side % part for side, part in zip(size, patch, strict=True)):
-        raise ValueError(
-            f"`patch` must divide `image_size`; got {patch[0]} x {patch[1]} in {size[0]} x {size[1]}. "
-            f"Choose sides that are multiples of the patch's."
-        )
-    if options["width"] % options["heads"]:
-        raise ValueError(
-            f"`heads` must divide `width`; got {options['heads']} and {options['width']}. Choose `width` as "
-            "a multiple of `heads`."
-        )
-    registers, eps = options["registers"], options["eps"]
-    if isinstance(registers, bool) or not isinstance(registers, int) or registers < 0:
-        raise ValueError(f"`registers` must be a whole number of tokens, at least 0; got {registers!r}.")
-    if isinstance(eps, bool) or not isinstance(eps, Real) or not 0 < eps < 1:
-        raise ValueError(f"`eps` must be a small positive number; got {eps!r}. Usual are 1e-6 and 1e-12.")
-    return options | {
-        "image_size": size,
-        "patch": patch,
-        "classes": _names(options["classes"]),
-        "pool": _pool(options["pool"], options["distilled"]),
-        "mean": _colours("mean", options["mean"], options["channels"]),
-        "std": _colours("std", options["std"], options["channels"]),
-    }
+        Everything is taken from its config.json, the norms' eps too, and `mean` and `std` of the colours from
+        its preprocessor_config.json. Without labels, as DINO comes, there is no head, and `forward` gives
+        the last CLS token.
 
+        Parameters
+        ----------
+        directory
+            A folder as `save_pretrained` leaves it, or a name, such as "facebook/dino-vits16", that
+            `huggingface_hub` can fetch.
+        image_size
+            If other than the config's: the positions are interpolated bicubically, once and for all.
+        mean, std
+            If other than the file's.
 
-def _pair(name: str, size: int | Sequence[int]) -> list[int]:
-    pair = [size, size] if head_axis.is_count(size) else size
-    if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(map(head_axis.is_count, pair)):
-        raise ValueError(
-            f"`{name}` must be a side in pixels, or (height, width); got {size!r}. For instance 48."
-        )
-    return [int(side) for side in pair]
+        A key that is missing, left over or of another shape than config.json says raises `ValueError`.
+        """
+        folder = checkpoint.found(directory)
+        config, tensors = checkpoint.read(folder)
+        options = checkpoint.options_of(config, tensors, checkpoint.colours(folder, mean, std))
+        model = cls(**options).to(next(iter(tensors.values())).dtype)
+        kind = config["model_type"]
+        model.load_state_dict(checkpoint.renamed(tensors, model.state_dict(), kind, gated=options["gated"]))
+        if image_size is not None and tuple(pair("image_size", image_size)) != model.image_size:
+            model = model.resized(image_size, smooth=kind == "dinov2_with_registers")
+        return model.eval()
 
+    def resized(self, image_size: int | Sequence[int], *, smooth: bool = False) -> "ViT":
+        """The same model for images of another size: of the positions those of patches are interpolated.
 
-def _names(classes: int | Sequence[str]) -> list[str]:
-    if isinstance(classes, int) and not isinstance(classes, bool) and classes >= 0:
-        return [str(number) for number in range(classes)]
-    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
-        raise TypeError(
-            f"`classes` must be names, or how many there are; got {classes!r}. For instance "
-            "`classes=('circle', 'square')` or `classes=2`."
-        )
-    return list(classes)
-
-
-def _pool(pool: str | None, distilled: bool) -> str:
-    if pool is None:
-        return "cls_and_distilled" if distilled else "cls"
-    if pool not in POOLS:
-        raise ValueError(f"`pool` must be one of {', '.join(POOLS)}; got {pool!r}.")
-    if pool == "cls_and_distilled" and not distilled:
-        raise ValueError("`pool='cls_and_distilled'` needs a distillation token: `distilled=True`.")
-    return pool
-
-
-def _colours(name: str, numbers: Real | Sequence[Real], channels: int) -> list[float]:
-    """One number a channel."""
-    given = [numbers] * channels if isinstance(numbers, Real) else list(numbers)
-    if len(given) != channels:
-        raise ValueError(f"`{name}` must have one number a channel, {channels}; got {len(given)}.")
-    if name == "std" and not all(number > 0 for number in given):
-        raise ValueError(f"`std` must be positive, as colours are divided by it; got {numbers!r}.")
-    return [float(number) for number in given]
+        Bicubically; `smooth` filters before a grid gets smaller.
+        """
+        model = ViT(**self.options | {"image_size": image_size}).to(self.cls_token.dtype)
+        own = 1 + self.distilled
+        positions = checkpoint.resized(self.positions.detach(), own, self.grid, model.grid, smooth)
+        model.load_state_dict(self.state_dict() | {"positions": positions})
+        return model.train(self.training)
