@@ -213,6 +213,15 @@ def test_parameters_are_drawn_anew_with_their_own_mean_and_deviation():
     assert not other.weight.equal(f.randomized(model, ["weight"], seed=6).weight)
 
 
+def test_a_parameter_is_drawn_alike_whatever_else_is_and_unlike_its_neighbours():
+    model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
+    alone = f.randomized(model, ["1.weight"])
+    together = f.randomized(model, ["0.weight", "1.weight"])
+    assert alone[1].weight.equal(together[1].weight)
+    drawn = [(weight - weight.mean()) / weight.std() for weight in (together[0].weight, together[1].weight)]
+    assert (drawn[0] - drawn[1]).abs().max() > 0.1
+
+
 def test_stages_of_other_models_are_named_by_their_parameters():
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
     explain = lambda model, images: model(images).reshape(-1, 2, 2)  # noqa: E731
