@@ -54,7 +54,9 @@ def explain(
     with parts.opened():
         subject = Subject(parts, images, wanted)
         values = record.function(subject, **arguments).detach()
-    _check_finite(values, method)
+        _check_finite(values, f"`{method}` gave")
+        if record.class_sensitive:  # of a logit that is NaN the gradient may yet be finite
+            _check_finite(subject.score.detach()[:, None], "the model's output, `target`, is")
     if target is not None and not record.class_sensitive:
         subject.warnings.append(
             f"`{method}` knows no classes: its map is the same for every `target`, this one included."
@@ -104,10 +106,10 @@ def _arguments(record: Method, method: str, layers: Any, options: dict) -> dict:
     return options
 
 
-def _check_finite(values: Tensor, method: str) -> None:
+def _check_finite(values: Tensor, what: str) -> None:
     broken = (~values.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
     if broken:
         raise ValueError(
-            f"`{method}` gave NaN or inf for images {broken}, which no picture should hide. Look for them "
+            f"{what} NaN or inf for images {broken}, which no picture should hide. Look for them "
             "in the model's parameters and in its logits: `model(images).isfinite()`."
         )

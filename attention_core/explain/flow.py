@@ -29,7 +29,8 @@ def flow(
     """
     matrices = with_residual(fuse(weights.detach().double(), "mean"), residual)
     scores = torch.stack([maximum_flows(one, query) for one in matrices])
-    return scores.to(weights.dtype)
+    broken = ~matrices.isfinite().flatten(1).all(1, keepdim=True)  # nothing flows through NaN: say so
+    return scores.masked_fill(broken, torch.nan).to(weights.dtype)
 
 
 def maximum_flows(matrices: Float[Tensor, "layers n n"], query: int = 0) -> Float[Tensor, " n"]:

@@ -57,6 +57,7 @@ def _weights_and_gradients(subject: Subject, layers: Any) -> tuple[Tensor, Tenso
 
 
 def _raw(subject: Subject, layers=None, head: int | None = None) -> Map:
+    """`attention.raw` of CLS, of the last layer, or the mean over `layers`; of one `head` if it is named."""
     chosen = subject.layout.chosen(layers, [-1])
     rows = [attention.raw(subject.captured.weights[layer], head)[:, 0] for layer in chosen]
     return subject.captured.as_map(torch.stack(rows).mean(0))
@@ -65,29 +66,35 @@ def _raw(subject: Subject, layers=None, head: int | None = None) -> Map:
 def _rollout(
     subject: Subject, layers=None, residual: Real = 0.5, heads: str = "mean", discard: Real = 0.0
 ) -> Map:
+    """`attention.rollout` of CLS, over all layers or those of `layers`."""
     joint = attention.rollout(_weights(subject, layers), residual, heads, discard)
     return subject.captured.as_map(joint[:, 0])
 
 
 def _flow(subject: Subject, layers=None, residual: Real = 0.5) -> Map:
+    """`flow.flow` to CLS, through all layers or those of `layers`."""
     return subject.captured.as_map(flow.flow(_weights(subject, layers), residual))
 
 
 def _grad_rollout(subject: Subject, layers=None, residual: Real = 0.5, discard: Real = 0.0) -> Map:
+    """`gradients.grad_rollout` of CLS, over all layers or those of `layers`."""
     joint = gradients.grad_rollout(*_weights_and_gradients(subject, layers), residual, discard)
     return subject.captured.as_map(joint[:, 0])
 
 
 def _chefer(subject: Subject, layers=None) -> Map:
+    """`gradients.chefer` of CLS, over all layers or those of `layers`."""
     return subject.captured.as_map(gradients.chefer(*_weights_and_gradients(subject, layers))[:, 0])
 
 
 def _gradcam(subject: Subject, layers=None) -> Map:
+    """`gradients.gradcam` at the first norm of the last block, or of another one."""
     tokens = subject.captured.normed[_one(subject, layers, "gradcam")]
     return _cam(subject, tokens)
 
 
 def _gradcam_literal(subject: Subject, layers=None) -> Map:
+    """`gradients.gradcam` at what the last block's attention gives, or another's."""
     tokens = subject.captured.attended[_one(subject, layers, "gradcam_literal")]
     return _cam(subject, tokens)
 
@@ -98,10 +105,12 @@ def _cam(subject: Subject, tokens: Tensor) -> Map:
 
 
 def _cdam(subject: Subject, layers=None) -> Map:
+    """`cdam.cdam` at the first norm of the last block, or of another one."""
     return _cdam_layers(subject, _one(subject, layers, "cdam"))
 
 
 def _cdam_layers(subject: Subject, layers=None) -> Map:
+    """`cdam.cdam`, summed over the first norms of all blocks, or of those of `layers`; the sum is ours."""
     chosen = subject.layout.chosen(layers, _all(subject))
     tokens = [subject.captured.normed[layer] for layer in chosen]
     found = gradients.gradients(subject.score, tokens, subject.patches)
@@ -110,6 +119,7 @@ def _cdam_layers(subject: Subject, layers=None) -> Map:
 
 
 def _cdam_smooth(subject: Subject, layers=None, samples: int = 50, noise: Real = 0.05, seed: int = 0) -> Map:
+    """`cdam.cdam_smooth` at the first norm of the last block, or of another one."""
     layer = _one(subject, layers, "cdam_smooth")
     tokens = subject.captured.normed[layer].detach()
     _counted("samples", samples)
@@ -117,6 +127,7 @@ def _cdam_smooth(subject: Subject, layers=None, samples: int = 50, noise: Real =
 
 
 def _cdam_integrated(subject: Subject, layers=None, steps: int = 32) -> Map:
+    """`cdam.cdam_integrated` at the first norm of the last block, or of another one."""
     layer = _one(subject, layers, "cdam_integrated")
     tokens = subject.captured.normed[layer].detach()
     _counted("steps", steps)
@@ -124,11 +135,13 @@ def _cdam_integrated(subject: Subject, layers=None, steps: int = 32) -> Map:
 
 
 def _cdam_value(subject: Subject, layers=None) -> Map:
+    """`cdam.cdam_path` through the values of the last block, or of another one."""
     layer = _one(subject, layers, "cdam_value")
     return _cdam_part(subject, subject.captured.values[layer], subject.layout.values[layer])
 
 
 def _cdam_key(subject: Subject, layers=None) -> Map:
+    """`cdam.cdam_path` through the keys of the last block, or of another one."""
     layer = _one(subject, layers, "cdam_key")
     return _cdam_part(subject, subject.captured.keys[layer], subject.layout.keys[layer])
 
@@ -139,6 +152,7 @@ def _cdam_part(subject: Subject, projected: Tensor, projection: nn.Linear) -> Ma
 
 
 def _legrad(subject: Subject, layers=None, pool: str = "mean") -> Map:
+    """`gradients.legrad` over all layers or those of `layers`; scores read the mean of all tokens."""
     pools = {
         "mean": lambda tokens: tokens.mean(1, keepdim=True).expand_as(tokens),
         "model": lambda tokens: tokens,
@@ -156,6 +170,7 @@ def _legrad(subject: Subject, layers=None, pool: str = "mean") -> Map:
 
 
 def _attnlrp(subject: Subject) -> Map:
+    """`relevance.relevance` of the embedded patches, under `relevance.attnlrp_rules`."""
     with relevance.attnlrp_rules(subject.layout):
         tokens = subject.captured.embedded
         (gradient,) = gradients.gradients(subject.score, [tokens], subject.patches)
@@ -163,12 +178,14 @@ def _attnlrp(subject: Subject) -> Map:
 
 
 def _gradient_x_input(subject: Subject) -> Map:
+    """`gradients.gradient_x_input` of the images as they are given."""
     images = subject.captured.images
     (gradient,) = gradients.gradients(subject.score, [images])
     return gradients.gradient_x_input(images, gradient, subject.layout.grid)
 
 
 def _integrated_gradients(subject: Subject, steps: int = 32, baseline: Real | Tensor = 0.0) -> Map:
+    """`gradients.integrated_gradients` from `baseline`, a grey level or images; black if not given."""
     _counted("steps", steps)
     images = subject.images
     start = baseline.to(images) if isinstance(baseline, Tensor) else torch.full_like(images, baseline)
@@ -177,21 +194,25 @@ def _integrated_gradients(subject: Subject, steps: int = 32, baseline: Real | Te
 
 
 def _token_drop(subject: Subject) -> Map:
+    """`perturbation.token_drop` of the embedded patches."""
     quick = subject.without_gradients(subject.of_tokens)
     dropped = perturbation.token_drop(quick, subject.captured.embedded.detach(), subject.layout.prefix)
     return dropped.unflatten(1, subject.layout.grid)
 
 
 def _occlusion(subject: Subject, fill: Real | None = None) -> Map:
+    """`perturbation.occlusion` by each image's mean colour, or by the grey level `fill`."""
     quick = subject.without_gradients(subject.of_images)
     return perturbation.occlusion(quick, subject.images, subject.layout.grid, fill)
 
 
 def _random(subject: Subject, seed: int = 0) -> Map:
+    """`baselines.random`."""
     return baselines.random(subject.images, subject.layout.grid, seed)
 
 
 def _edges(subject: Subject) -> Map:
+    """`baselines.edges`."""
     return baselines.edges(subject.images, subject.layout.grid)
 
 

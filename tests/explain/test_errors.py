@@ -130,6 +130,22 @@ def test_the_error_says_what_to_do(error, words, call):
         assert word in str(caught.value)
 
 
+LOOKING = [name for name in explain.METHODS if name not in ("random", "edges")]
+
+
+@pytest.mark.parametrize("method", LOOKING)
+@pytest.mark.parametrize("part", ["blocks.0.norm1.weight", "norm.bias"])
+def test_no_map_hides_a_broken_model(method, part):
+    """NaN at the entrance, or at the exit, where no gradient meets it, nor any class-blind method."""
+    model = vit()
+    nn.init.constant_(model.get_parameter(part), float("nan"))
+    if part == "norm.bias" and not explain.METHODS[method].class_sensitive:
+        assert explain.explain(model, IMAGES, method=method).values.isfinite().all()
+        return
+    with pytest.raises(ValueError, match=r"NaN or inf for images|do not reach the output"):
+        explain.explain(model, IMAGES, 1, method)
+
+
 def test_upsampling_knows_two_ways():
     with pytest.raises(ValueError, match="nearest or bilinear; got 'cubic'"):
         explain.upsample(torch.zeros(1, 2, 2), 4, mode="cubic")

@@ -1,5 +1,7 @@
 """What holds of every method: shapes, batches, targets, and what the record says of it."""
 
+import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -152,6 +154,14 @@ def test_a_map_that_is_zero_everywhere_says_so():
             else ()
         )
     assert sum(len(found.warnings) for found in both) > 0
+
+
+@pytest.mark.parametrize("method", explain.METHODS)
+def test_help_leads_to_the_formula_which_has_an_equation_or_a_source(method):
+    """`help(METHODS[...].function)` names a function of a module; the reader finds it there."""
+    module, function = re.match(r"`(\w+)\.(\w+)`", explain.METHODS[method].function.__doc__).groups()
+    formula = getattr(importlib.import_module(f"attention_core.explain.{module}"), function)
+    assert "$" in formula.__doc__ or "(20" in formula.__doc__
 
 
 def test_every_source_is_in_the_bibliography():

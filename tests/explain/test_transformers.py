@@ -5,6 +5,7 @@ import torch
 import transformers
 
 from attention_core import explain
+from attention_core.models import ViT
 
 from .subjects import assert_near, pictures, scattered
 
@@ -110,3 +111,16 @@ def test_token_drop_scores_the_model_without_the_token(theirs):
         handle.remove()
         assert whole.shape[1] == prefix + found.shape[1]
         assert_near(found[:, patch], (model(pixel_values=images).logits - without)[:, 1].detach())
+
+
+@pytest.mark.parametrize("method", [name for name in explain.METHODS if name != "gradcam_literal"])
+def test_the_same_weights_in_our_model_give_the_same_map(theirs, method, tmp_path):
+    _, model, images = theirs
+    model.save_pretrained(tmp_path)
+    ours = ViT.from_huggingface(tmp_path, mean=0.0, std=1.0)
+    found, expected = (
+        explain.explain(each, images, [3, 0], method, **FEW.get(method, {})).values for each in (ours, model)
+    )
+    assert_near(
+        found, expected, atol=1e-6 * max(1.0, expected.abs().max().item())
+    )  # theirs: softmax in float32
