@@ -211,6 +211,13 @@ def test_colours_that_no_file_tells_are_halves_with_a_warning(folder):
     assert ViT.from_huggingface(folder).options["std"] == [1.0] * 3
 
 
+@pytest.mark.parametrize("told", ['{"do_normalize": false}', '{"image_mean": [0.5, 0.5, 0.5]}'])
+def test_colours_that_are_said_come_before_those_of_the_file(told, folder):
+    (folder / "preprocessor_config.json").write_text(told)
+    model = ViT.from_huggingface(folder, mean=0.25, std=(2.0, 3.0, 4.0))
+    assert (model.options["mean"], model.options["std"]) == ([0.25] * 3, [2.0, 3.0, 4.0])
+
+
 ATTENTION = "vit.encoder.layer.1.attention.attention.key.weight"
 BROKEN = {
     f"lacks {ATTENTION.removeprefix('vit.')} Get the file again": lambda folder: rewrite(

@@ -37,7 +37,7 @@ class Draw:
 
     def below(self, count: int) -> int:
         """One of 0, ..., count - 1."""
-        return int(self.between(0.0, count))
+        return int(self.between(0.0, float(count)))
 
     def some(self, count: int, of: int) -> list[int]:
         """So many different ones of 0, ..., of - 1, in random order."""
