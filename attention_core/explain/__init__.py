@@ -6,8 +6,9 @@ formulas are functions of tensors, in the modules `attention`, `flow`, `gradient
 them.
 """
 
+from attention_core.explain import faithfulness
 from attention_core.explain.capture import Captured, capture
 from attention_core.explain.explaining import Explanation, explain, upsample
 from attention_core.explain.methods import METHODS, Method
 
-__all__ = ["METHODS", "Captured", "Explanation", "Method", "capture", "explain", "upsample"]
+__all__ = ["METHODS", "Captured", "Explanation", "Method", "capture", "explain", "faithfulness", "upsample"]
