@@ -8,7 +8,8 @@ those of seeds 0, 1 and 2, trained alike; weights that are not there are trained
 - Images of one object: the pointing game, mass and rank accuracy, AUC against the exact mask; and what is
   left of the class as patches are dropped, how soon it comes as they are added (deletion, insertion).
 - Images of two objects, each asked for in turn, and the two averaged before any interval: the
-  class-discrimination AUC, the correlation of the two maps, contrastive deletion.
+  class-discrimination AUC (of the patches that an object covers by more than half, and of all its pixels),
+  the correlation of the two maps, contrastive deletion.
 - Some of the first again: how alike the map stays as the model loses what it learnt, from the head down; and
   methods that look at one layer, at each layer.
 - CPU milliseconds an image, one thread.
@@ -68,6 +69,7 @@ SMALL = ["--images", "64", "--epochs", "1", "--width", "16", "--depth", "2", "--
 IMAGE_SEED = 1  # of the images: training stops by those of seed 0 of "shortcut_test"
 STEPS = 8  # of insertion and deletion, eight patches each
 SHUFFLES = 20
+OWN = 0.501  # share of a patch that makes it an object's own: above half, so that no patch is of two
 BY_LAYER = ("raw", "gradcam", "cdam", "legrad")  # methods that look at one layer, if told to
 PART = 40  # images at once
 PLAIN, TAGS = "shapes-vit", "shapes-vit-shortcut"
@@ -117,16 +119,25 @@ def on_pairs(model: ViT, method: str, scenes: Scenes, curves: int) -> Found:
     )
     found = {
         "class AUC": told_apart(one, other, scenes),
+        "class AUC of pixels": told_apart(one, other, scenes, None),
         "A/B correlation": faithfulness.correlation(one, other),
         "contrastive deletion": contrast / 2,
     }
     return plain(found)
 
 
-def told_apart(one: Tensor, other: Tensor, scenes: Scenes) -> Tensor:
-    """The class AUC, in the mean of an image's two maps."""
+def told_apart(one: Tensor, other: Tensor, scenes: Scenes, share: float | None = OWN) -> Tensor:
+    """The class AUC, in the mean of an image's two maps, of patches that an object covers by `share`.
+
+    Without a share every pixel counts, and with it the many patches that an object only touches. Pairs in
+    which an object covers no patch by so much are left out.
+    """
     rows = torch.arange(len(scenes))
     a, b = (scenes.masks[rows, target] for target in both_of(scenes.labels))
+    if share is not None:
+        a, b = (faithfulness.patch_masks(mask, tuple(one.shape[1:])) >= share for mask in (a, b))
+    there = a.flatten(1).any(1) & b.flatten(1).any(1)
+    one, other, a, b = (each[there] for each in (one, other, a, b))
     return (faithfulness.class_auc(one, a, b) + faithfulness.class_auc(other, b, a)) / 2
 
 
@@ -359,7 +370,8 @@ def write(path: Path, content: dict) -> None:
 
 COLUMNS = {
     "point": "pointing game", "mass": "mass accuracy", "rank": "rank accuracy", "AUC": "AUC",
-    "del": "deletion", "ins": "insertion", "cAUC": "class AUC", "A/B": "A/B correlation",
+    "del": "deletion", "ins": "insertion", "cAUC": "class AUC", "pix": "class AUC of pixels",
+    "A/B": "A/B correlation",
     "contr": "contrastive deletion", "head": "randomized to head", "all": "randomized to embedding",
     "tag": "tag mass", "peak": "tag peak", "ms": "CPU ms",
 }  # fmt: skip
@@ -468,7 +480,7 @@ def result(options: argparse.Namespace) -> dict:
     for name, seed, method in jobs(options.only, options.seeds[: 1 if options.quick else None]):
         model, sha256 = trained(name, seed, work, options.quick)
         measure = measured if name == PLAIN else measured_tags
-        settings = [SLOW, STEPS, SHUFFLES, BY_LAYER, counts["curves"]]
+        settings = [SLOW, STEPS, SHUFFLES, BY_LAYER, OWN, counts["curves"]]
         print(f"-- {name}, seed {seed}: {method}", flush=True)
         one = kept(
             work,

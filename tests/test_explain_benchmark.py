@@ -11,6 +11,7 @@ import torch
 
 from attention_core import explain, models
 from attention_core.datasets import SHAPE_CLASSES, shapes
+from attention_core.explain.faithfulness import patch_masks
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -23,6 +24,18 @@ def test_the_two_classes_of_a_pair_are_found_in_their_order():
         labels[row, [a, b]] = True
     first, second = benchmark.both_of(labels)
     assert (first.tolist(), second.tolist()) == ([0, 2, 1], [7, 3, 6])
+
+
+def test_two_objects_are_told_apart_by_the_patches_that_are_their_own():
+    scenes = shapes("pair", 6)
+    rows = torch.arange(6)
+    own = [patch_masks(scenes.masks[rows, target], (8, 8)) for target in benchmark.both_of(scenes.labels)]
+    # Right where an object covers more than half, wrong where it covers less, as it is on most patches.
+    one, other = ((cover > 0.5).double() - (cover > 0).double() / 2 for cover in own)
+    assert benchmark.told_apart(one, other, scenes).tolist() == [1.0] * 6
+    assert benchmark.told_apart(one, other, scenes, None).max() < 1
+    assert benchmark.told_apart(one, one, scenes).tolist() == pytest.approx([0.5] * 6)
+    assert benchmark.told_apart(one, one, scenes, None).tolist() == pytest.approx([0.5] * 6)
 
 
 def test_a_row_holds_the_mean_and_its_interval_and_an_error_holds_its_words():
