@@ -28,7 +28,7 @@ import torch.distributed as dist
 from variants import peak_bytes, revision
 
 from attention_core import masks, pipeline
-from attention_core.models.train import processor
+from attention_core.models.runs import processor
 from attention_core.ring import orders, ring_attention, shard
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -31,7 +31,7 @@ import anywidget
 import yaml
 from playwright.sync_api import Browser, sync_playwright
 
-from attention_core.models.train import processor
+from attention_core.models.runs import processor
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = ROOT / "tests" / "js" / "node_modules"

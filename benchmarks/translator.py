@@ -36,8 +36,9 @@ import torch
 from attention_core import alignment, datasets
 from attention_core.datasets import Pair
 from attention_core.models import Translation, Translator, shelf, train
-from attention_core.models.train import hardware, versions
+from attention_core.models.runs import hardware, versions
 from attention_core.models.translator import error_rate, exact_match
+from attention_core.models.translator.command import SIZE
 
 try:
     import variants
@@ -289,7 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ship(options.work, shelf.FOLDER)
         return
     pairs = {split: datasets.translation(split)[: 20 if options.quick else None] for split in SPLITS}
-    pairs["train"] = datasets.translation("train", int(QUICK[1]) if options.quick else train.SIZE)
+    pairs["train"] = datasets.translation("train", int(QUICK[1]) if options.quick else SIZE)
     fingerprint = datasets.fingerprint(pairs["train"])
     result = json.loads(options.output.read_text(encoding="utf-8")) if options.output.exists() else {}
     rows = result.get("rows", [])

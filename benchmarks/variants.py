@@ -29,7 +29,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from variant_families import BASELINE, FAMILIES, HEADS, WIDTH
 
-from attention_core.models.train import processor
+from attention_core.models.runs import processor
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "variants.json"

@@ -92,6 +92,14 @@ models.Translator(source, target, *, attention='additive', width=128, embedding=
 input_feeding=False, half_width=2)
 models.Translator.translate(self, text, *, beam=1, temperature=1.0, length_power=1.0)
 models.Translator.align(self, pairs, *, temperature=1.0)
+models.ViT(*, image_size=48, patch=6, channels=3, width=64, depth=4, heads=4, hidden=None, classes=8, \
+registers=0, distilled=False, pool=None, eps=1e-06, layer_scale=False, gated=False, bias=True, mean=0.5, \
+std=0.5)
+models.ViT.forward(self, images, keep=None)
+models.ViT.from_huggingface(directory, *, image_size=None, mean=None, std=None)
+datasets.shapes(split='train', count=None, *, size=48, seed=0)
+datasets.digits()
+datasets.photographs()
 catalogue.Variant(name, title, year, citation, family, equation, time, memory, function, reference, \
 inputs, laws, exempt, equals=())
 """

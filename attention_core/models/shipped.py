@@ -5,8 +5,9 @@ from typing import Any
 
 from attention_core.models import shelf
 from attention_core.models.translator import Trace, Translator
+from attention_core.models.vit import ViT
 
-MODELS = {"translator": Translator}  # by the first part of the name
+MODELS = {"translator": Translator, "shapes": ViT}  # by the first part of the name
 
 
 def names() -> list[str]:
@@ -14,7 +15,7 @@ def names() -> list[str]:
     return sorted(path.stem for path in shelf.FOLDER.glob("*.safetensors"))
 
 
-def load(name: str) -> Translator:
+def load(name: str) -> Translator | ViT:
     """A trained model that came with the package, ready to use and offline: `load("translator-additive")`.
 
     Its card, `card(name)`, says how it was trained and how good it is. An unknown name or a damaged file is

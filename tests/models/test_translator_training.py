@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from attention_core import alignment, models
-from attention_core.models import shelf, train
+from attention_core import alignment, datasets, models
+from attention_core.models import epochs, shelf, train
+from attention_core.models.epochs import rate
 from attention_core.models.progress import Bar
 from attention_core.models.translator import (
     ATTENTIONS,
@@ -25,7 +26,6 @@ from attention_core.models.translator import (
     exact_match,
     gradient_noise,
 )
-from attention_core.models.translator import training as training_module
 from attention_core.models.translator.batches import buckets, collate
 from attention_core.models.translator.objective import (
     Draws,
@@ -36,7 +36,6 @@ from attention_core.models.translator.objective import (
     validation_loss,
 )
 from attention_core.models.translator.traces import due
-from attention_core.models.translator.training import rate
 from attention_core.models.translator.vocabulary import PAD
 
 from .translations import pairs, recipe, training, translator
@@ -176,7 +175,7 @@ def test_a_training_that_was_stopped_and_resumed_is_one_that_was_not(attention, 
 def test_seconds_add_up_over_interruptions(tmp_path, monkeypatch):
     """By a clock that moves on by one whenever it is asked."""
     ticks = count()
-    monkeypatch.setattr(training_module.time, "process_time", lambda: float(next(ticks)))
+    monkeypatch.setattr(epochs.time, "process_time", lambda: float(next(ticks)))
     whole = training(count=48)
     whole.run()
     place = tmp_path / "it.checkpoint"
@@ -382,8 +381,8 @@ def environment():
 def small_data(monkeypatch):
     """The small language in place of the large one."""
     splits = {"train": (300, 0), "validation": (40, 1), "test": (40, 2), "held_out": (40, 3)}
-    monkeypatch.setattr(train.datasets, "translation", lambda split, size=None: pairs(*splits[split])[:size])
-    monkeypatch.setattr(train.datasets, "showcase", lambda: {"one": pairs(1)[0]})
+    monkeypatch.setattr(datasets, "translation", lambda split, size=None: pairs(*splits[split])[:size])
+    monkeypatch.setattr(datasets, "showcase", lambda: {"one": pairs(1)[0]})
 
 
 @pytest.mark.usefixtures("small_data")

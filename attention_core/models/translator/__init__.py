@@ -3,12 +3,13 @@
 `Translator` is the model; `Training` trains one from a `Recipe`; `models.load` brings those that ship.
 """
 
+from attention_core.models.epochs import Progress
 from attention_core.models.translator.attention import ATTENTIONS
 from attention_core.models.translator.evaluation import error_rate, exact_match
 from attention_core.models.translator.model import Translation, Translator
 from attention_core.models.translator.noise import gradient_noise
 from attention_core.models.translator.traces import Shown, Trace, Tracer
-from attention_core.models.translator.training import Progress, Recipe, Training
+from attention_core.models.translator.training import Recipe, Training
 from attention_core.models.translator.vocabulary import Vocabulary
 
 __all__ = [
