@@ -76,7 +76,7 @@ def train(options: argparse.Namespace) -> int:
 
 
 def drawn_data(options: argparse.Namespace, bar: Bar) -> Data:
-    """Images drawn anew, which takes a tenth of the training's time; small trials are tried on few."""
+    """Images drawn anew, in a fraction of the training's time; small trials are tried on few."""
     stop, tests = TESTED[options.split]
     bar.show(0.0, f"drawing {options.images} images")
     train = drawn(options.split, options.images, size=options.size)
