@@ -83,6 +83,25 @@ def test_an_error_on_the_way_leaves_no_trace(method, part):
     assert_same(before, state(model))
 
 
+@pytest.mark.parametrize(
+    "method", ["cdam_smooth", "cdam_integrated", "integrated_gradients", "token_drop", "legrad"]
+)
+def test_an_error_in_a_later_run_leaves_no_trace(method):
+    """Those that run the model, or the end of it, again and again: the third time it breaks."""
+    model, calls = in_use(), []
+
+    def fail_later(*call):
+        calls.append(call)
+        if len(calls) == 3:
+            raise RuntimeError("broken on the way")
+
+    model.norm.register_forward_hook(fail_later)
+    before = state(model)
+    with pytest.raises(RuntimeError, match="broken on the way"):
+        explain.explain(model, pictures(), 1, method=method)
+    assert_same(before, state(model))
+
+
 def test_images_are_not_modified_and_get_no_gradient():
     images = pictures().requires_grad_()
     before = images.detach().clone()
