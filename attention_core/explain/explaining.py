@@ -36,11 +36,20 @@ def explain(
 ) -> Explanation:
     """Where in the images is what the model's answer rests on, by one of `METHODS`.
 
-    Parameters ---------- model, images As of `capture`; the model is left as it was. target What is to be
-    explained: see `targets.score`. Needed by class-sensitive methods; the others give the same map for any,
-    and say so in `warnings`. method A key of `METHODS`. layers Numbers from 0, or from -1 backwards; if not
-    given the method's own choice, all or the last. Methods that look at no layer take none. options The
-    method's own, such as `discard=0.9` of rollout or `steps=64` of integrated gradients.
+    Parameters
+    ----------
+    model, images
+        As of `capture`; the model is left as it was.
+    target
+        What is to be explained: see `targets.score`. Needed by class-sensitive methods; the others give the
+        same map for any, and say so in `warnings`.
+    method
+        A key of `METHODS`.
+    layers
+        Numbers from 0, or from -1 backwards; if not given the method's own choice, all or the last. Methods
+        that look at no layer take none.
+    options
+        The method's own, such as `discard=0.9` of rollout or `steps=64` of integrated gradients.
 
     A map with NaN or inf in it is never given back: `ValueError`, as for all that cannot be explained.
     """
