@@ -43,8 +43,8 @@ class Encoder(nn.Module):
     the second alone).
 
     With `own` states begin as nearly those of their own words, and learn from there how far to remember: the
-    bias of the update gates is `OWN` at first. What is read at $h_j$ is then first of all word j, and
-    alignments are better. A summary, which has to hold a whole sentence, begins without.
+    bias of the update gates is `OWN` at first. What is read at $h_j$ is then first of all word j. A summary,
+    which has to hold a whole sentence, begins without.
     """
 
     def __init__(self, vocabulary: int, embedding: int, width: int, dropout: float, own: bool):
