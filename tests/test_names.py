@@ -100,6 +100,13 @@ models.ViT.from_huggingface(directory, *, image_size=None, mean=None, std=None)
 datasets.shapes(split='train', count=None, *, size=48, seed=0)
 datasets.digits()
 datasets.photographs()
+explain.explain(model, images, target=None, method='rollout', layers=None, options)
+explain.capture(model, images)
+explain.upsample(values, size, mode='nearest')
+explain.faithfulness.pointing_game(maps, masks)
+explain.faithfulness.class_auc(maps, masks, others)
+explain.faithfulness.randomization_cascade(model, images, explain, *, stages=None, cascade=True, ranks=True, \
+seed=0)
 catalogue.Variant(name, title, year, citation, family, equation, time, memory, function, reference, \
 inputs, laws, exempt, equals=())
 """
