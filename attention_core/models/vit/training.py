@@ -24,8 +24,8 @@ class Recipe:
     """All that decides what training gives, but for the images."""
 
     seed: int = 0
-    epochs: int = 5
-    patience: int = 5  # epochs without a better validation loss before it stops
+    epochs: int = 8
+    patience: int = 8  # epochs without a better validation loss before it stops
     batch: int = 64  # images
     rate: float = 3e-3  # of AdamW, at its highest
     warming: float = 0.03  # share of all epochs over which the rate rises to that
