@@ -7,6 +7,7 @@ narrower heads in the tiles of their class. bfloat16 stands for float16, whose p
 a product alone; float32, with tiles of its own, is compiled for all three.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 import torch
 
 pytest.importorskip("triton")
+
+import triton
 
 from attention_core.flash import gpu, lowering
 
@@ -145,6 +148,17 @@ def test_every_configuration_is_in_the_matrix_once():
     cases = f.configurations(f.KERNELS, f.DTYPES, f.WIDTHS, f.FEATURES, f.CAPABILITIES)
     by_key = 4 * 1 + 1 * 2  # up to width 128 one launch makes both sums, at 256 each has its own
     assert len(cases) == len(set(cases)) == 3 * 3 * (5 * (5 + 5 + by_key) + 5)
+
+
+def test_the_committed_record_holds_every_configuration_as_it_is_now_without_a_fault():
+    choices = (flash_compiled.KERNELS, flash_compiled.DTYPES, flash_compiled.WIDTHS)
+    cases = flash_compiled.configurations(*choices, flash_compiled.FEATURES, flash_compiled.CAPABILITIES)
+    rows = flash_compiled.recorded(flash_compiled.RESULT)
+    assert set(rows) == set(cases)
+    assert not [case for case, row in rows.items() if row["faults"]]
+    if json.loads(flash_compiled.RESULT.read_text())["how"]["triton"] == triton.__version__:
+        stale = [case for case in cases if rows[case]["fingerprint"] != flash_compiled.fingerprint(case)]
+        assert not stale, "run `python benchmarks/flash_compiled.py`"
 
 
 @pytest.mark.parametrize("tables", [gpu.TILES, gpu.MODIFIED_TILES], ids=["plain", "modified"])
