@@ -273,6 +273,22 @@ def test_hidden_places_are_never_drawn():
     assert (Draws()(torch.zeros(1, 500, 3), mask)[..., 1] == 0).all()
 
 
+def test_a_sentence_is_read_softly_from_beginning_to_end_or_not_at_all():
+    scores, draws = torch.randn(400, 1, 3, requires_grad=True), Draws(expected=0.25)
+    first, second = draws(scores), draws(scores)
+    chances = torch.softmax(scores, -1)
+    softly = (first == chances).flatten(1).all(1)
+    assert 60 < softly.sum() < 140  # of 400, a quarter
+    assert softly.equal((second == chances).flatten(1).all(1))
+    assert (first[~softly].amax(-1) == 1).all()
+    for logs in draws.log_probabilities:
+        assert logs[softly].eq(0).all()
+        assert logs[~softly].lt(0).all()
+    (gradient,) = torch.autograd.grad(first[..., 0].sum(), scores)
+    assert gradient[softly].flatten(1).any(1).all()  # as in soft attention
+    assert not gradient[~softly].any()
+
+
 def test_reinforce_has_the_gradient_of_the_expected_reward():
     """By hand: two places, two words, the second depending on both draws; the mean over all draws."""
     scores = torch.tensor([[[0.3, -0.4], [0.9, 0.1]]], dtype=torch.float64, requires_grad=True)
@@ -289,7 +305,7 @@ def test_reinforce_has_the_gradient_of_the_expected_reward():
             draws, logs = Draws(), torch.log_softmax(scores, -1)[0]
             draws.log_probabilities.append(torch.stack([logs[0, first], logs[1, second]])[None])
             draws.entropies.append(torch.zeros(1, 2))
-            reinforce = Reinforce(baseline=average is not None)
+            reinforce = Reinforce(baseline=average is not None, weight=1.0)
             reinforce.average = average
             rewards = torch.stack([first_said[first], second_said[first, second]])[None]
             one = reinforce.loss(rewards, words, draws)

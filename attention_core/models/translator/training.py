@@ -13,7 +13,7 @@ from attention_core.datasets import Pair, fingerprint
 from attention_core.models.epochs import EpochTraining, Report, check_recipe
 from attention_core.models.translator.batches import Batch, buckets, collate
 from attention_core.models.translator.model import Translator
-from attention_core.models.translator.objective import Reinforce, loss, validation_loss
+from attention_core.models.translator.objective import EXPECTED, Reinforce, loss, validation_loss
 from attention_core.models.translator.traces import Tracer
 from attention_core.models.translator.vocabulary import Vocabulary
 
@@ -91,7 +91,7 @@ class Training(EpochTraining):
         return buckets(self.pairs, self.recipe.batch, generator)
 
     def loss(self, batch: Sequence[int]) -> tuple[Tensor, Tensor]:
-        options = {"guided": self.recipe.guided, "reinforce": self.reinforce}
+        options = {"guided": self.recipe.guided, "reinforce": self.reinforce, "expected": EXPECTED}
         found = loss(self.model, self._collated(self.pairs, batch), **options)
         return found.total, found.surprise
 
