@@ -50,7 +50,7 @@ def test_a_model_that_ships_is_as_good_as_its_card_says(name):
     found = exact_match(logits(models.load(name), data), torch.from_numpy(data.labels))
     # Another processor rounds otherwise, and a near tie may fall the other way.
     assert found == pytest.approx(metrics[f"{split} exact match"], abs=0.003)
-    assert found >= 0.95
+    assert found >= (0.90 if "shortcut" in name else 0.95)
 
 
 def test_the_plain_model_does_not_care_about_a_tag():
