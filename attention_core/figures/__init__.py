@@ -7,17 +7,23 @@ from attention_core.figures.base import Figure, Heading
 from attention_core.figures.block_sparsity import BlockSparsity, BlockSparsityView
 from attention_core.figures.bottleneck import Bottleneck, BottleneckView
 from attention_core.figures.bottleneck_measured import BottleneckMeasured, BottleneckMeasuredView
+from attention_core.figures.class_maps import ClassMaps, ClassMapsView
+from attention_core.figures.faithfulness import Faithfulness, FaithfulnessView
 from attention_core.figures.flash_tiling import FlashTiling, FlashTilingView
+from attention_core.figures.gallery import map_gallery
 from attention_core.figures.geometry import Geometry, GeometryView
 from attention_core.figures.mask_editor import MaskEditor, MaskEditorView
 from attention_core.figures.permutation import Permutation, PermutationView
 from attention_core.figures.pixel_attention import PixelAttention, PixelAttentionView
 from attention_core.figures.quiz import STYLE, Quiz
+from attention_core.figures.randomized_model import RandomizedModel, RandomizedModelView
+from attention_core.figures.rollout import Rollout, RolloutView
 from attention_core.figures.roofline import Roofline, RooflineView
 from attention_core.figures.soft_to_hard import SoftToHard, SoftToHardView
 from attention_core.figures.timeline import Timeline, TimelineView
 from attention_core.figures.training_scrubber import TrainingScrubber, TrainingScrubberView
 from attention_core.figures.variant_table import VariantTable, VariantTableView
+from attention_core.figures.vit_heads import VitHeads, VitHeadsView
 from attention_core.figures.why_sqrt_d import WhySqrtD, WhySqrtDView
 
 __all__ = [
@@ -27,6 +33,8 @@ __all__ = [
     "BlockSparsity",
     "Bottleneck",
     "BottleneckMeasured",
+    "ClassMaps",
+    "Faithfulness",
     "Figure",
     "FlashTiling",
     "Geometry",
@@ -34,12 +42,16 @@ __all__ = [
     "Permutation",
     "PixelAttention",
     "Quiz",
+    "RandomizedModel",
+    "Rollout",
     "Roofline",
     "SoftToHard",
     "Timeline",
     "TrainingScrubber",
     "VariantTable",
+    "VitHeads",
     "WhySqrtD",
+    "map_gallery",
     "modules",
     "stylesheet",
 ]
@@ -63,15 +75,20 @@ FIGURES: dict[str, type[Figure]] = {
         Bottleneck,
         BottleneckMeasured,
         PixelAttention,
+        ClassMaps,
+        Faithfulness,
+        RandomizedModel,
+        VitHeads,
+        Rollout,
     )
 }
 
 
 def stylesheet() -> str:
     """The style of everything in this package, once: what a site links instead of a copy a figure."""
-    files = sorted(path.stem for path in base.HERE.glob("*.css") if path.stem not in ("kit", "quiz"))
-    own = "".join((base.HERE / f"{stem}.css").read_text(encoding="utf-8") for stem in files)
-    return base.style() + own + STYLE
+    files = sorted(path.stem for path in base.HERE.glob("*.css") if path.stem not in (*base.SHARED, "quiz"))
+    sheets = [base.HERE / f"{stem}.css" for stem in (*base.SHARED, *files)]
+    return "".join(sheet.read_text(encoding="utf-8") for sheet in sheets) + STYLE
 
 
 def modules() -> list[str]:
@@ -96,5 +113,10 @@ def modules() -> list[str]:
             BottleneckView,
             BottleneckMeasuredView,
             PixelAttentionView,
+            ClassMapsView,
+            FaithfulnessView,
+            RandomizedModelView,
+            VitHeadsView,
+            RolloutView,
         )
     ]

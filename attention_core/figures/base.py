@@ -25,28 +25,44 @@ MOST_FRAMES, MOST_BYTES = 300, 300_000  # a figure's budget, before compression
 # -- one module and one style sheet a view ---------------------------------------------------------------
 
 
+SHARED = ("kit", "maps", "thumbnails", "step_chart")  # what views import, in this order
+
+
 @cache
 def module(name: str, *, kit: bool = True) -> str:
-    """The ES module of one view: the kit, then the view without its import of the kit.
+    """The ES module of one view: the kit, what else is shared, then the view without its imports of them.
 
     Joining takes the place of a bundler: nothing built is committed, and nobody needs Node. Comments
-    that have lines to themselves stay behind, as every page carries this text.
+    that have lines to themselves stay behind, as every page carries this text, and so do types in lines.
     """
     source = (HERE / f"{name}.js").read_text(encoding="utf-8")
     if kit:
-        source, found = re.subn(r'^import \{[^}]*\} from "\./kit\.js";\n', "", source, flags=re.M)
-        if found != 1:
-            raise ValueError(f"{name}.js must import from './kit.js' in exactly one statement; found {found}")
-        source = (HERE / "kit.js").read_text(encoding="utf-8") + source
+        uses = shared(name)
+        for each in reversed(SHARED):
+            source, found = re.subn(rf'^import \{{[^}}]*\}} from "\./{each}\.js";\n', "", source, flags=re.M)
+            own = found - (len(uses) - 1 if each == "kit" else 0)  # the others have an import of the kit each
+            if each == "kit" and own != 1:
+                raise ValueError(
+                    f"{name}.js must import from './kit.js' in exactly one statement; found {max(own, 0)}"
+                )
+            if found:
+                source = (HERE / f"{each}.js").read_text(encoding="utf-8") + source
     source = re.sub(r"^[ \t]*/\*\*.*?\*/[ \t]*\n?", "", source, flags=re.M | re.S)
+    source = re.sub(r"/\*\* @type [^\n]*?\*/ ?", "", source)
     return re.sub(r"^[ \t]*(//.*)?\n", "", source, flags=re.M)
+
+
+def shared(name: str) -> list[str]:
+    """What a view shares with others: the kit, and of the others those that it imports."""
+    source = (HERE / f"{name}.js").read_text(encoding="utf-8")
+    return [each for each in SHARED if each == "kit" or f'from "./{each}.js"' in source]
 
 
 @cache
 def style(name: str | None = None) -> str:
-    """The kit's style sheet, followed by that of one figure."""
-    parts = [HERE / "kit.css", *([HERE / f"{name}.css"] if name else [])]
-    return "".join(part.read_text(encoding="utf-8") for part in parts)
+    """The kit's style sheet, followed by those of what else a figure shares, and by its own."""
+    names = [*shared(name), name] if name else ["kit"]
+    return "".join((HERE / f"{each}.css").read_text(encoding="utf-8") for each in names)
 
 
 # -- checking what readers pass in -----------------------------------------------------------------------

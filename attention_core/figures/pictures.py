@@ -55,10 +55,11 @@ def pictures(
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """A grey PNG, 8 bits a pixel, of (rows, columns) uint8."""
-    rows, columns = pixels.shape
-    header = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
-    lines = np.concatenate([np.zeros((rows, 1), np.uint8), pixels], axis=1)  # filter 0 before each row
+    """A PNG of uint8, 8 bits a colour: grey of (rows, columns), coloured of (rows, columns, 3)."""
+    rows, columns = pixels.shape[:2]
+    header = struct.pack(">IIBBBBB", columns, rows, 8, 2 if pixels.ndim == 3 else 0, 0, 0, 0)
+    colours = pixels.reshape(rows, -1)
+    lines = np.concatenate([np.zeros((rows, 1), np.uint8), colours], axis=1)  # filter 0 before each row
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b""))
     chunks = (
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

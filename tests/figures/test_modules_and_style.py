@@ -29,6 +29,11 @@ VIEWS = [
     "bottleneck",
     "bottleneck_measured",
     "pixel_attention",
+    "vit_heads",
+    "rollout",
+    "class_maps",
+    "faithfulness",
+    "randomized_model",
 ]
 PALETTE = """
 f7f5ec dbe5b7 a8da9a 59cf99 0bb9a8 029fac 0787a2 047097 02588d 1d4177 272f51

@@ -84,6 +84,8 @@ def test_the_static_picture_has_its_title_and_says_what_it_means(figure):
 # They draw their weights, or have none.
 UNWRITTEN = {"mask-editor", "variants-at-a-glance", "block-sparsity", "roofline", "flash-tiling", "timeline"}
 UNWRITTEN |= {"bottleneck", "bottleneck-measured", "alignment-score", "pixel-attention"}
+UNWRITTEN |= {"vit-heads", "rollout"}
+UNWRITTEN |= {"class-maps", "faithfulness", "randomized-model"}
 
 
 @pytest.mark.parametrize("name", sorted(FIGURES.keys() - UNWRITTEN))
@@ -130,7 +132,8 @@ def test_the_static_picture_is_of_the_present_state(figure):
 def test_every_colour_of_the_static_picture_works_without_the_style_sheet(figure):
     html = figure._repr_mimebundle_()["text/html"]
     colours = re.findall(r"var\(([^)]*)\)", html)
-    assert colours or figure.name == "variants-at-a-glance"  # the one figure without a picture
+    # Strokes of maps have a plain colour, which the style sheet's wins over; one figure has no picture.
+    assert colours or 'stroke="#' in html or figure.name == "variants-at-a-glance"
     assert all("#" in colour for colour in colours)
 
 
