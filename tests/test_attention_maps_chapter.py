@@ -222,6 +222,28 @@ def test_scores_of_the_maps(text, scores):
     assert min(scores["rollout"][1], scores["reversed"][1]) > best
 
 
+def test_other_trainings_rank_the_maps_otherwise_but_the_edge_filter_first(text, single, masks, scores):
+    found = {}
+    for name in ("shapes-vit-1", "shapes-vit-2"):
+        with torch.no_grad():
+            other = explain.capture(models.load(name), single.images)
+        w = other.stacked().detach()
+        joint = {"first": w[:, 0].mean(1), "mean": w.mean((1, 2)), "rollout": attention.rollout(w)}
+        joint["reversed"] = attention.rollout(w.flip(1))
+        found[name] = {
+            key: float(faithfulness.auc(other.as_map(x[:, 0]), masks).mean()) for key, x in joint.items()
+        }
+    second, third = found.values()
+    assert "In the second training, rollout comes last of the four and its reverse before it" in text
+    assert min(second, key=second.get) == "rollout"
+    assert max(second, key=second.get) == "first"
+    assert second["reversed"] > second["rollout"]
+    assert "In the third the first layer and rollout are about equal." in text
+    assert abs(third["first"] - third["rollout"]) < 0.02
+    assert f"the edge filter, at {scores['edges'][1]:.3f}, is ahead of everything" in text
+    assert scores["edges"][1] > max(*second.values(), *third.values())
+
+
 def test_the_wrong_order_changes_entries_by_as_much_as_is_said(text, weights):
     change = (attention.rollout(weights.flip(1)) - attention.rollout(weights)).abs().max()
     assert f"single entries change by up to {change:.2f}" in text
