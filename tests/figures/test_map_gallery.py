@@ -13,6 +13,7 @@ from PIL import Image
 from attention_core import datasets, explain, models
 from attention_core.figures import map_gallery
 from attention_core.figures.gallery import STEPS
+from attention_core.figures.maps import rgb
 
 from ..browser import serving
 
@@ -71,7 +72,7 @@ def test_a_picture_is_in_the_page_once_and_all_its_maps_refer_to_it(rng):
     for (name, data), image in zip(pictures, images, strict=True):
         assert html.count(f'<use href="#{name}"/>') == 2
         pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
-        np.testing.assert_array_equal(pixels, np.rint(255 * image.permute(1, 2, 0).float().numpy()))
+        np.testing.assert_array_equal(pixels, rgb(image[None])[0])
     other = map_gallery(images.flip(0), maps, alt="x")._repr_html_()
     assert not {name for name, _ in pictures} & set(re.findall(r'<image id="(\w+)"', other))
 

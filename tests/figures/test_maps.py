@@ -77,7 +77,9 @@ def test_levels_follow_the_ramp_of_the_design():
 def test_colours_travel_as_bytes(rng):
     images = torch.from_numpy(rng.random((2, 3, 4, 6)))
     sent = maps.rgb(images)
-    np.testing.assert_array_equal(sent, np.rint(255 * images.permute(0, 2, 3, 1).float().numpy()))
+    given = 255 * images.permute(0, 2, 3, 1).numpy()
+    assert np.abs(sent - given).max() <= 255 / (maps.SHADES - 1) / 2 + 0.5  # the nearest shade
+    assert len(np.unique(sent)) <= maps.SHADES
     assert sent.dtype == np.uint8
     picture = Image.open(io.BytesIO(pictures.png(sent[1])))
     picture.load()

@@ -89,7 +89,7 @@ def figure_images(figure):
     """The images that are shown, found again among the scenes by their colours."""
     shown = np.frombuffer(figure.view.pictures, np.uint8).reshape(4, 48, 48, 3)
     pool = datasets.shapes("pair", 32).images
-    bytes_ = (255 * pool).round().byte().permute(0, 2, 3, 1).numpy()
+    bytes_ = maps.rgb(pool)
     found = [next(i for i, image in enumerate(bytes_) if (image == one).all()) for one in shown]
     return pool[found]
 

@@ -74,10 +74,10 @@ def test_it_stays_inside_a_figures_budget(figure):
     assert len(view.frames) + len(view.pictures) + len(view.exact["rows"]) <= base.MOST_BYTES
 
 
-def test_pictures_travel_as_they_are(figure):
+def test_pictures_travel_as_maps_draw_them(figure):
     images = datasets.shapes("pair", 2).images
     sent = np.frombuffer(figure.view.pictures, np.uint8).reshape(2, 48, 48, 3)
-    np.testing.assert_array_equal(sent, np.rint(255 * images.permute(0, 2, 3, 1).numpy()))
+    np.testing.assert_array_equal(sent, maps.rgb(images))
 
 
 def test_the_kernel_sends_exact_rows_for_the_patch_that_the_view_asks_for(model):
@@ -386,7 +386,7 @@ def test_the_canvas_shows_the_picture(visit, origin):  # noqa: F811
         const canvas = document.querySelectorAll('.pa-live canvas')[i];
         return [...canvas.getContext('2d').getImageData(0, 0, 48, 48).data];
     }"""
-    images = np.rint(255 * datasets.shapes("pair", 2).images.permute(0, 2, 3, 1).numpy())
+    images = maps.rgb(datasets.shapes("pair", 2).images)
     for image in (1, 0):
         page.locator(".pa-live select").select_option(index=image)
         for canvas in (0, 1):
