@@ -313,6 +313,16 @@ def test_reinforce_has_the_gradient_of_the_expected_reward():
         torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
 
 
+def test_rewards_count_by_their_weight():
+    draws, words = Draws(), torch.ones(1, 2, dtype=torch.bool)
+    draws.log_probabilities.append(torch.tensor([[-0.3, -0.7]]))
+    draws.entropies.append(torch.zeros(1, 2))
+    said = torch.tensor([[-1.0, -3.0]])
+    whole, tenth = (Reinforce(weight=weight).loss(said, words, draws).item() for weight in (1.0, 0.1))
+    assert abs(whole) > 0.1
+    assert tenth == pytest.approx(whole / 10)
+
+
 def test_the_baseline_makes_the_gradient_less_noisy():
     model = translator("hard", dtype=torch.float64)
     model.load_state_dict({name: 0.4 * value for name, value in model.state_dict().items()})
