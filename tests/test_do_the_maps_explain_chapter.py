@@ -310,6 +310,17 @@ def test_one_seed_of_three_hardly_minds_a_shuffled_last_layer(result, text):
     assert "One of the three hardly minds." in text
     assert sorted(kept)[-1] > 0.8
     assert sorted(kept)[-2] < 0.5
+    right = [row["mean"] for row in result["rows"] if row["metric"] == "exact match"]
+    assert len(right) == 3
+    assert "all three are right in 0.95 of fresh pictures or more" in text
+    assert min(right) >= 0.95
+
+
+def test_the_tags_model_was_trained_as_the_text_says(text):
+    epochs = {name: models.card(name)["recipe"]["epochs"] for name in models.names() if "shapes" in name}
+    assert epochs.pop("shapes-vit-shortcut") == 3
+    assert set(epochs.values()) == {8}
+    assert "trained for three epochs and not, like the others, for eight" in text
 
 
 def test_the_medians_of_three_seeds(result, text):

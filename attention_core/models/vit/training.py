@@ -26,7 +26,7 @@ class Recipe:
     seed: int = 0
     epochs: int = 8
     patience: int = 8  # epochs without a better validation loss before it stops
-    batch: int = 32  # images: with 64, and a rate of 3e-3, .949 of test images were right and not .966
+    batch: int = 32  # images
     rate: float = 2e-3  # of AdamW, at its highest
     warming: float = 0.03  # share of all epochs over which the rate rises to that
     decay: float = 0.05  # of the weights
