@@ -8,7 +8,7 @@ needs a kernel. Without JavaScript, and in print, a static picture of the first 
 import re
 from collections.abc import Sequence
 from functools import cache
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 
 import anywidget
@@ -85,6 +85,13 @@ def between(name: str, value: Real, low: float, high: float) -> float:
     if not low <= value <= high:
         raise ValueError(f"`{name}` must lie between {low:g} and {high:g}; got {value!r}")
     return float(value)
+
+
+def whole(name: str, value: object, low: int, high: int, note: str = "") -> int:
+    """An integer from `low` to `high`; `note` says what else may be passed."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"`{name}` must be an integer from {low} to {high}{note}; got {value!r}")
+    return int(value)
 
 
 # -- widgets ---------------------------------------------------------------------------------------------

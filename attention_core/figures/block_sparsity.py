@@ -10,7 +10,6 @@ import traitlets
 
 from attention_core.figures import base, static
 from attention_core.figures.block_sparsity_static import Tally, board, charts, describe, facts, legend
-from attention_core.figures.mask_editor import whole
 from attention_core.figures.mask_rules import Rules, allowed, code
 from attention_core.figures.static import Markup, h, section, setting
 from attention_core.flash import BlockMask, create_block_mask
@@ -119,8 +118,8 @@ class BlockSparsity(base.Figure):
         mask: str | None = None,
         tile: int = 8,
     ):
-        whole("n", n, SHORTEST, LONGEST)
-        whole("tile", tile, TILES[0], TILES[-1])
+        base.whole("n", n, SHORTEST, LONGEST)
+        base.whole("tile", tile, TILES[0], TILES[-1])
         self.n = n
         self.masks = masks(n)
         if mask_mod is not None:

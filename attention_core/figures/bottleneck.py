@@ -12,7 +12,6 @@ import traitlets
 from attention_core import attend
 from attention_core.figures import base, static
 from attention_core.figures.bottleneck_static import ABOVE, BELOW, describe, links, retention, tiles
-from attention_core.figures.mask_editor import whole
 from attention_core.figures.static import Markup, fixed, h, section, setting
 
 SHORTEST, LONGEST = 2, 60
@@ -56,7 +55,7 @@ class Bottleneck(base.Figure):
     )
 
     def __init__(self, length: int = 30, gate: Real = 0.8):
-        whole("length", length, SHORTEST, LONGEST)
+        base.whole("length", length, SHORTEST, LONGEST)
         base.between("gate", gate, 0.0, 1.0)
         self.length = widgets.IntSlider(value=length, min=SHORTEST, max=LONGEST, description="Length")
         self.gate = widgets.FloatSlider(value=gate, min=0, max=1, step=0.01, description="Gate g")

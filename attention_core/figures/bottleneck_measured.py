@@ -10,7 +10,6 @@ import traitlets
 from attention_core.figures import base, static
 from attention_core.figures.bottleneck_measured_static import ABOVE, chart, describe, key, place, tiles
 from attention_core.figures.by_length import ByLength
-from attention_core.figures.mask_editor import whole
 from attention_core.figures.static import Markup, section, setting
 
 RESULTS = base.HERE.parents[1] / "benchmarks" / "results" / "translator.json"
@@ -54,7 +53,7 @@ class BottleneckMeasured(base.Figure):
             raise ValueError(f"`width` must be one of {', '.join(map(str, widths))}; got {width!r}")
         bands = self.results.bands
         shortest, longest = bands[0][0], bands[-1][1]
-        whole("length", length, shortest, longest)
+        base.whole("length", length, shortest, longest)
         self.width = widgets.ToggleButtons(
             options=[str(w) for w in widths],
             index=widths.index(width) if width else len(widths) // 2,

@@ -1,7 +1,6 @@
 """Mask editor: which keys may each query read, and what line of code says so?"""
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import ipywidgets as widgets
 import numpy as np
@@ -74,7 +73,7 @@ class MaskEditor(base.Figure):
             "documents": (documents, 1, 3), "softcap": (softcap, 0, 50),
         }  # fmt: skip
         for name, (value, low, high) in counts.items():
-            whole(name, value, low, high)
+            base.whole(name, value, low, high)
         base.between("alibi", alibi, 0.0, 1.0)
         slider = lambda label, name: widgets.IntSlider(  # noqa: E731
             value=counts[name][0], min=counts[name][1], max=counts[name][2], description=label
@@ -200,11 +199,6 @@ def boolean(mask: object, size: int) -> np.ndarray:
     if array.shape != (size, size):
         raise ValueError(f"`mask` must have the scores' shape {(size, size)}; got {array.shape}")
     return array
-
-
-def whole(name: str, value: object, low: int, high: int) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"`{name}` must be an integer from {low} to {high}; got {value!r}")
 
 
 # -- parts of the static picture: see mask_editor.js -------------------------------------------------------

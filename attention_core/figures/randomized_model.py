@@ -10,7 +10,6 @@ import traitlets
 from attention_core import explain
 from attention_core.figures import base, maps, static
 from attention_core.figures import randomized_model_static as drawing
-from attention_core.figures.mask_editor import whole
 from attention_core.figures.patch_scenes import (
     EDGES,
     RANDOM,
@@ -96,7 +95,7 @@ class RandomizedModel(base.Figure):
         first = place("image", image, range(len(self.shown)))
         chosen = place("method", method, self.methods, "rollout")
         self._randomize(seed)
-        whole("layers", layers, 0, len(self.stages))
+        base.whole("layers", layers, 0, len(self.stages))
         self.image = widgets.Dropdown(
             options=named(self.shown, self.targets[:, None]), index=first, description="Image and class"
         )

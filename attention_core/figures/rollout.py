@@ -74,8 +74,8 @@ class Rollout(base.Figure):
         self.objects = scenes.objects_of(images, seen.grid)
         count, self.layers, _, self.tokens, _ = self._stacked.shape
         self.grid, self.prefix = seen.grid, seen.prefix
-        scenes.whole("image", image, 0, count - 1)
-        scenes.whole("depth", depth, 0, self.layers)
+        base.whole("image", image, 0, count - 1)
+        base.whole("depth", depth, 0, self.layers)
         base.between("residual", residual, 0.0, 1.0)
         self._pictures = maps.rgb(tensor)
         self.image = widgets.Dropdown(options=scenes.titles(self.objects), index=image, description="Picture")

@@ -8,7 +8,6 @@ import torch
 import traitlets
 
 from attention_core.figures import base, static
-from attention_core.figures.mask_editor import whole
 from attention_core.figures.roofline_static import (
     ARITHMETIC,
     COLS,
@@ -99,7 +98,7 @@ class Roofline(base.Figure):
         given = {"n": n, "d": d, "rows": rows}
         for name, value in given.items():
             low, high = LIMITS[name]
-            whole(name, value, 2**low, 2**high)
+            base.whole(name, value, 2**low, 2**high)
         self.gpus = checked(gpus)
         names = [g.name for g in self.gpus]
         if gpu is not None and gpu not in names:

@@ -80,10 +80,3 @@ def titles(objects: list[Objects | None]) -> list[str]:
         f"{i}" if thing is None else thing.named.replace("the ", "") for i, thing in enumerate(objects, 1)
     ]
     return [f"{name} ({i})" if found.count(name) > 1 else name for i, name in enumerate(found, 1)]
-
-
-def whole(name: str, value: object, low: int, high: int, extra: str = "") -> int:
-    """A whole number from low to high; anything else raises and names the argument."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
-        raise ValueError(f"`{name}` must be a whole number from {low} to {high}{extra}; got {value!r}")
-    return int(value)

@@ -83,10 +83,10 @@ class VitHeads(base.Figure):
         count, layers, heads, tokens, _ = self._rows.shape
         frames, whole = packed(self._rows)
         self.shape = Shape(layers, heads, *seen.grid, seen.prefix, tokens, SCALE, whole)
-        scenes.whole("image", image, 0, count - 1)
-        scenes.whole("layer", layer, 0, layers - 1)
+        base.whole("image", image, 0, count - 1)
+        base.whole("layer", layer, 0, layers - 1)
         if head is not None:
-            scenes.whole("head", head, 0, heads - 1, " (None: the mean of all)")
+            base.whole("head", head, 0, heads - 1, " (None: the mean of all)")
         self._pictures = maps.rgb(tensor)
         self.image = widgets.Dropdown(options=scenes.titles(self.objects), index=image, description="Picture")
         self.layer = widgets.IntSlider(value=layer + 1, min=1, max=layers, description="Layer")

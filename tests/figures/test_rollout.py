@@ -192,9 +192,9 @@ def test_readers_bring_their_own_model_and_images(own):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"image": -1}, "`image` must be a whole number from 0 to 2; got -1"),
-        ({"depth": 3}, "`depth` must be a whole number from 0 to 2; got 3"),
-        ({"depth": 1.5}, "`depth` must be a whole number"),
+        ({"image": -1}, "`image` must be an integer from 0 to 2; got -1"),
+        ({"depth": 3}, "`depth` must be an integer from 0 to 2; got 3"),
+        ({"depth": 1.5}, "`depth` must be an integer"),
         ({"residual": 1.2}, "`residual` must lie between 0 and 1; got 1.2"),
         ({"images": torch.zeros(0, 3, 8, 12)}, "at least one of them"),
     ],

@@ -196,13 +196,13 @@ def test_of_a_large_model_only_cls_travels():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"image": 3}, ValueError, "`image` must be a whole number from 0 to 2; got 3"),
-        ({"layer": 2}, ValueError, "`layer` must be a whole number from 0 to 1; got 2"),
-        ({"layer": True}, ValueError, "`layer` must be a whole number"),
+        ({"image": 3}, ValueError, "`image` must be an integer from 0 to 2; got 3"),
+        ({"layer": 2}, ValueError, "`layer` must be an integer from 0 to 1; got 2"),
+        ({"layer": True}, ValueError, "`layer` must be an integer"),
         (
             {"head": 3},
             ValueError,
-            r"`head` must be a whole number from 0 to 2 \(None: the mean of all\); got 3",
+            r"`head` must be an integer from 0 to 2 \(None: the mean of all\); got 3",
         ),
         ({"patch": (2, 0)}, ValueError, r"`patch` must be the row and column of one of 2 x 3 patches"),
         ({"patch": (0,)}, ValueError, r"counted from 0, or None for CLS; got \(0,\)"),
