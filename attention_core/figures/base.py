@@ -32,21 +32,25 @@ SHARED = ("kit", "maps", "thumbnails", "step_chart")  # what views import, in th
 def module(name: str, *, kit: bool = True) -> str:
     """The ES module of one view: the kit, what else is shared, then the view without its imports of them.
 
-    Joining takes the place of a bundler: nothing built is committed, and nobody needs Node. Comments
-    that have lines to themselves stay behind, as every page carries this text, and so do types in lines.
+    Joining takes the place of a bundler: nothing built is committed, and nobody needs Node.
+    """
+    if not kit:
+        return part(name)
+    source = (HERE / f"{name}.js").read_text(encoding="utf-8")
+    found = len(re.findall(r'^import \{[^}]*\} from "\./kit\.js";\n', source, flags=re.M))
+    if found != 1:
+        raise ValueError(f"{name}.js must import from './kit.js' in exactly one statement; found {found}")
+    return "".join(map(part, [*shared(name), name]))
+
+
+@cache
+def part(name: str) -> str:
+    """One source file as modules hold it, without its imports of what is shared.
+
+    Comments with lines to themselves stay behind, as every page carries this text, and so do types in lines.
     """
     source = (HERE / f"{name}.js").read_text(encoding="utf-8")
-    if kit:
-        uses = shared(name)
-        for each in reversed(SHARED):
-            source, found = re.subn(rf'^import \{{[^}}]*\}} from "\./{each}\.js";\n', "", source, flags=re.M)
-            own = found - (len(uses) - 1 if each == "kit" else 0)  # the others have an import of the kit each
-            if each == "kit" and own != 1:
-                raise ValueError(
-                    f"{name}.js must import from './kit.js' in exactly one statement; found {max(own, 0)}"
-                )
-            if found:
-                source = (HERE / f"{each}.js").read_text(encoding="utf-8") + source
+    source = re.sub(rf'^import \{{[^}}]*\}} from "\./({"|".join(SHARED)})\.js";\n', "", source, flags=re.M)
     source = re.sub(r"^[ \t]*/\*\*.*?\*/[ \t]*\n?", "", source, flags=re.M | re.S)
     source = re.sub(r"/\*\* @type [^\n]*?\*/ ?", "", source)
     return re.sub(r"^[ \t]*(//.*)?\n", "", source, flags=re.M)
@@ -60,9 +64,13 @@ def shared(name: str) -> list[str]:
 
 @cache
 def style(name: str | None = None) -> str:
-    """The kit's style sheet, followed by those of what else a figure shares, and by its own."""
+    """The kit's style sheet, followed by those of what else a figure shares, and by its own.
+
+    Without comments and indentation, as every figure carries it.
+    """
     names = [*shared(name), name] if name else ["kit"]
-    return "".join((HERE / f"{each}.css").read_text(encoding="utf-8") for each in names)
+    sheet = "".join((HERE / f"{each}.css").read_text(encoding="utf-8") for each in names)
+    return re.sub(r"^\s+", "", re.sub(r"/\*.*?\*/", "", sheet, flags=re.S), flags=re.M)
 
 
 # -- checking what readers pass in -----------------------------------------------------------------------

@@ -1,7 +1,7 @@
 // Class maps: one image, two classes to ask for, and what several methods make of the question.
 
 import { fixed, h, percent, section, sentence, watch } from "./kit.js";
-import { largest, mapLegend, mapPanel, patchMap } from "./maps.js";
+import { largest, mapLegend, mapPanel, mapReader, patchMap } from "./maps.js";
 
 /** @typedef {import("./kit.js").Model} Model */
 /** @typedef {{title: string, signed: boolean, blind: boolean}} Method */
@@ -50,9 +50,9 @@ export function spot(line, rows, columns) {
 export default {
   /** @param {{model: Model, el: HTMLElement}} view */
   render({ model, el }) {
-    const { height, width, rows, columns } = model.get("shape"), pixels = /** @type {DataView} */ (model.get("pixels")), frames = /** @type {DataView} */ (model.get("frames"));
+    const { height, width, rows, columns } = model.get("shape"), pixels = /** @type {DataView} */ (model.get("pixels"));
     /** @type {Method[]} */
-    const methods = model.get("methods"), patches = rows * columns, raw = methods.length - 1;
+    const methods = model.get("methods"), patches = rows * columns, raw = methods.length - 1, read = mapReader(model.get("frames"), model.get("tops"), patches);
     const result = sentence(), detail = h("div.pa-cm-bars");
     const panels = ["The picture", "The map", methods[raw].title].map((label, i) => {
       const map = patchMap({ rows, columns, label }), caption = new Text(), scale = mapLegend(), over = h("div", { "aria-hidden": "true" });
@@ -63,10 +63,7 @@ export default {
     el.replaceChildren(h("div.pa-flow.pa-wide.pa-pmpanels", {}, ...panels.map((p) => p.el)), shelf, result.el);
 
     /** @param {number} image @param {number} method @param {number} answer */
-    function mapOf(image, method, answer) {
-      const from = ((image * methods.length + method) * 2 + answer) * patches;
-      return Array.from({ length: patches }, (_, i) => frames.getFloat32(4 * (from + i), true));
-    }
+    const mapOf = (image, method, answer) => read((image * methods.length + method) * 2 + answer);
 
     function draw() {
       const [image, chosen, answer] = ["image", "method", "answer"].map((name) => model.get(name));

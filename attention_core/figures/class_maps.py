@@ -16,9 +16,9 @@ from attention_core.figures.patch_scenes import (
     methods_of,
     named,
     outlined,
-    packed,
     pictured,
     place,
+    sixteen_bit,
     within_budget,
 )
 from attention_core.figures.static import Markup, setting
@@ -30,7 +30,8 @@ class ClassMapsView(base.View):
     _esm = base.module("class_maps")
     _css = base.style("class_maps")
     pixels = traitlets.Bytes().tag(sync=True)  # uint8: image, row, column, colour
-    frames = traitlets.Bytes().tag(sync=True)  # float32, little endian: image, method, answer, patch
+    frames = traitlets.Bytes().tag(sync=True)  # as `sixteen_bit` packs them: image, method, answer, patch
+    tops = traitlets.List().tag(sync=True)  # the largest value of each map
     shape = traitlets.Dict().tag(sync=True)  # height and width in pixels, rows and columns of patches
     names = traitlets.List().tag(sync=True)  # of each image's two classes
     outlines = traitlets.List().tag(sync=True)  # and which patches they cover
@@ -114,7 +115,7 @@ class ClassMaps(base.Figure):
 
     def _packed(self) -> dict[str, Any]:
         """Everything as the view reads it."""
-        sent = pictured(self.shown) | {"frames": packed(self.maps)}
+        sent = pictured(self.shown) | sixteen_bit(self.maps)
         count, methods, answers = self.maps.shape[:3]
         within_budget(count * methods * answers, sent["pixels"], sent["frames"])
         self.outlines = [

@@ -1,7 +1,7 @@
 // Faithfulness: an image loses its patches in the order of a map; the probability of its class meanwhile.
 
 import { fixed, h, section, sentence, watch } from "./kit.js";
-import { largest, mapLegend, mapPanel, patchMap } from "./maps.js";
+import { largest, mapLegend, mapPanel, mapReader, patchMap } from "./maps.js";
 import { stepChart } from "./step_chart.js";
 
 /** @typedef {import("./kit.js").Model} Model */
@@ -44,7 +44,8 @@ export default {
   /** @param {{model: Model, el: HTMLElement}} view */
   render({ model, el }) {
     const { height, width, rows, columns } = model.get("shape"), patches = rows * columns;
-    const [pixels, frames, orders, curves] = ["pixels", "frames", "places", "curves"].map((name) => /** @type {DataView} */ (model.get(name)));
+    const [pixels, orders, curves] = ["pixels", "places", "curves"].map((name) => /** @type {DataView} */ (model.get(name)));
+    const mapOf = mapReader(model.get("frames"), model.get("tops"), patches);
     /** @type {Method[]} */
     const methods = model.get("methods");
     /** @type {number[]} */
@@ -67,7 +68,7 @@ export default {
       const [image, chosen, order, step] = ["image", "method", "order", "step"].map((name) => model.get(name)), method = methods[chosen];
       const run = (image * 2 + order) * methods.length, name = model.get("names")[image], area = model.get("areas")[image][order];
       const all = methods.map((_, m) => list(counts.length, (i) => curves.getFloat32(4 * ((run + m) * counts.length + i), true)));
-      const weights = list(patches, (i) => frames.getFloat32(4 * ((image * methods.length + chosen) * patches + i), true));
+      const weights = mapOf(image * methods.length + chosen);
       const dropped = list(patches, (i) => Number(orders.getUint16(2 * ((run + chosen) * patches + i), true) < counts[step]));
       const now = { gone: counts[step], patches, whole: all[chosen][0], left: all[chosen][step], lot: all[lot][step], area: area[chosen], chance: area[lot] };
       const said = captions(method.title, now);

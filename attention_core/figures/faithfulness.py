@@ -23,6 +23,7 @@ from attention_core.figures.patch_scenes import (
     packed,
     pictured,
     place,
+    sixteen_bit,
     within_budget,
 )
 from attention_core.figures.static import Markup, setting
@@ -35,7 +36,8 @@ class FaithfulnessView(base.View):
     _esm = base.module("faithfulness")
     _css = base.style("faithfulness")
     pixels = traitlets.Bytes().tag(sync=True)  # uint8: image, row, column, colour
-    frames = traitlets.Bytes().tag(sync=True)  # float32, little endian: maps of image, method, patch
+    frames = traitlets.Bytes().tag(sync=True)  # as `sixteen_bit` packs them: maps of image, method, patch
+    tops = traitlets.List().tag(sync=True)  # the largest value of each map
     places = traitlets.Bytes().tag(sync=True)  # uint16, little endian: image, order, method, patch
     curves = traitlets.Bytes().tag(sync=True)  # float32: image, order, method, point
     areas = traitlets.List().tag(sync=True)  # of image, order, method
@@ -140,7 +142,7 @@ class Faithfulness(base.Figure):
         ]  # fmt: skip
         flat = [run for orders in by_image for runs in orders for run in runs]
         sent = pictured(self.shown) | {
-            "frames": packed(self.maps),
+            **sixteen_bit(self.maps),
             "places": np.concatenate([run.places for run in flat]).astype("<u2").tobytes(),
             "curves": packed(run.curve for run in flat),
         }

@@ -50,6 +50,12 @@ function edges(inside, rows, columns) {
   return d;
 }
 
+/** Reads map number `i` out of what `patch_scenes.sixteen_bit` packs. @param {DataView} frames @param {number[]} tops @param {number} patches */
+export const mapReader = (frames, tops, patches) => (/** @type {number} */ i) => Array.from({ length: patches }, (_, k) => {
+  const at = i * patches + k, step = frames.getUint8(at) + 256 * frames.getInt8(frames.byteLength / 2 + at);
+  return (step / 32767) * tops[i];
+});
+
 /** The largest absolute value, to which colours are scaled. @param {ArrayLike<number>} values */
 export const largest = (values) => Array.from(values).reduce((most, v) => Math.max(most, Math.abs(v)), 0);
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SHIPPED = "shapes-vit"
 SCENES = (37, 57, 33)  # of the split "pair": see the figures' docstrings
 RANDOM, EDGES = "random", "edges"  # the methods that never look at the model
+STEPS = 32767  # of a map's largest value, as it travels
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +158,18 @@ def outlined(shown: Given, image: int, wanted: int) -> list[bool]:
     if mask is None:
         return []
     return (faithfulness.patch_masks(mask, shown.model.grid) > 0).flatten().tolist()
+
+
+def sixteen_bit(found: np.ndarray) -> dict[str, Any]:
+    """Maps (..., rows, columns) as `mapReader` in maps.js reads them: steps of each map's own largest value.
+
+    Of 32767 steps the error is at most 1.6e-5 of that value. All low bytes stand before all high ones, which
+    compress better by themselves.
+    """
+    flat = found.reshape(-1, found.shape[-2] * found.shape[-1])
+    tops = np.abs(flat).max(1, keepdims=True)
+    steps = np.rint(STEPS * flat / np.where(tops == 0, 1, tops)).astype("<i2")
+    return {"frames": steps.reshape(-1, 1).view(np.uint8).T.tobytes(), "tops": tops[:, 0].tolist()}
 
 
 def packed(arrays: Iterable[np.ndarray]) -> bytes:

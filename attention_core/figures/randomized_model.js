@@ -1,7 +1,7 @@
 // Randomised model: a map of the model as trained, beside that of one whose modules are drawn anew.
 
 import { fixed, h, section, sentence, watch } from "./kit.js";
-import { largest, mapLegend, mapPanel, patchMap } from "./maps.js";
+import { largest, mapLegend, mapPanel, mapReader, patchMap } from "./maps.js";
 import { stepChart } from "./step_chart.js";
 
 /** @typedef {import("./kit.js").Model} Model */
@@ -47,7 +47,8 @@ export default {
   /** @param {{model: Model, el: HTMLElement}} view */
   render({ model, el }) {
     const { height, width, rows, columns } = model.get("shape"), patches = rows * columns;
-    const [pixels, frames, correlations] = ["pixels", "frames", "alike"].map((name) => /** @type {DataView} */ (model.get(name)));
+    const [pixels, correlations] = ["pixels", "alike"].map((name) => /** @type {DataView} */ (model.get(name)));
+    const mapOf = mapReader(model.get("frames"), model.get("tops"), patches);
     /** @type {Method[]} */
     const methods = model.get("methods");
     /** @type {string[]} */
@@ -63,13 +64,13 @@ export default {
       h("div.pa-flow.pa-pmpanels", {}, ...panels.map((p) => p.el)),
       section("detail", CURVE, chart.el, h("div.pa-tiles", {}, ...values.map((value, i) => h("div.pa-tile", {}, h("span", {}, TILES[i]), value)))), result.el);
 
-    /** @param {DataView} from @param {number} start @param {number} length */
-    const read = (from, start, length) => Array.from({ length }, (_, i) => from.getFloat32(4 * (start + i), true));
+    /** @param {number} start */
+    const alikes = (start) => Array.from({ length: steps }, (_, i) => correlations.getFloat32(4 * (start + i), true));
 
     function draw() {
       const [image, chosen, at] = ["image", "method", "layers"].map((name) => model.get(name)), method = methods[chosen], run = image * methods.length;
-      const pair = [0, at].map((stage) => read(frames, ((run + chosen) * steps + stage) * patches, patches));
-      const all = methods.map((_, m) => read(correlations, (run + m) * steps, steps)), answers = model.get("answers")[image];
+      const pair = [0, at].map((stage) => mapOf((run + chosen) * steps + stage));
+      const all = methods.map((_, m) => alikes((run + m) * steps)), answers = model.get("answers")[image];
       const now = { alike: all[chosen][at], blank: pair.some((one) => one.every((v) => v === one[0])), before: answers[0], after: answers[at] };
       const lost = stages.slice(0, at), said = captions(method.title, lost);
       panels.forEach(({ map, caption, scale }, i) => {

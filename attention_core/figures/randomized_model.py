@@ -20,6 +20,7 @@ from attention_core.figures.patch_scenes import (
     packed,
     pictured,
     place,
+    sixteen_bit,
     within_budget,
 )
 from attention_core.figures.randomized_model_values import Cascade, answers, cascade
@@ -32,7 +33,8 @@ class RandomizedModelView(base.View):
     _esm = base.module("randomized_model")
     _css = base.style("randomized_model")
     pixels = traitlets.Bytes().tag(sync=True)  # uint8: image, row, column, colour
-    frames = traitlets.Bytes().tag(sync=True)  # float32, little endian: image, method, stage, patch
+    frames = traitlets.Bytes().tag(sync=True)  # as `sixteen_bit` packs them: image, method, stage, patch
+    tops = traitlets.List().tag(sync=True)  # the largest value of each map
     alike = traitlets.Bytes().tag(sync=True)  # float32: rank correlations of image, method, stage
     answers = traitlets.List().tag(sync=True)  # the class's probability, of image and stage
     shape = traitlets.Dict().tag(sync=True)
@@ -136,7 +138,7 @@ class RandomizedModel(base.Figure):
             [one.maps for one in self.cascades], 1
         )  # (images, methods, stages + 1, rows, columns)
         alike = np.stack([one.correlation for one in self.cascades], 1)
-        sent = pictured(self.shown) | {"frames": packed(frames), "alike": packed(alike)}
+        sent = pictured(self.shown) | sixteen_bit(frames) | {"alike": packed(alike)}
         within_budget(
             int(np.prod(frames.shape[:3])), *(part for part in sent.values() if isinstance(part, bytes))
         )

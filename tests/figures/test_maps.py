@@ -9,7 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from attention_core.figures import base, maps, pictures
+from attention_core.figures import base, maps, patch_scenes, pictures
+
+from .patch_figures import close
 
 SOURCE = "".join((base.HERE / f"{name}.js").read_text(encoding="utf-8") for name in base.SHARED)
 MODULE = re.sub(r"(?m)^import .*\n", "", SOURCE)
@@ -85,6 +87,21 @@ def test_colours_travel_as_bytes(rng):
     picture.load()
     assert picture.mode == "RGB"
     np.testing.assert_array_equal(np.asarray(picture), sent[1])
+
+
+def test_maps_travel_in_sixteen_bits_of_their_own_largest_value(rng, javascript):
+    size = 10.0 ** rng.integers(-6, 4, (120, 1, 1))
+    found = rng.normal(size=(120, 3, 4)) * size * (rng.random((120, 3, 4)) < 0.8)
+    found[7] = 0
+    sent = patch_scenes.sixteen_bit(found)
+    read = """(bytes, tops) => {
+        const next = mapReader(new DataView(new Uint8Array(bytes).buffer), tops, 12);
+        return tops.map((_, i) => next(i));
+    }"""
+    there = javascript(MODULE, read, list(sent["frames"]), sent["tops"])
+    close(there, found)
+    assert not np.any(there[7])
+    assert len(sent["frames"]) == 2 * found.size
 
 
 def test_large_grey_and_normalised_images_can_be_looked_at():

@@ -20,6 +20,7 @@ import pytest
 
 from attention_core import models
 from attention_core.datasets import worked_alignments
+from attention_core.figures import base
 
 from ..browser import Handler, eventually, serving
 from .conftest import ROOT
@@ -186,3 +187,17 @@ def test_a_readers_sentence_is_translated_in_jupyterlab(lab, tmp_path, browser):
     assert heads == ["I", "love", "the", "<unk>", "</s>"]
     assert page.get_by_text("1 word is unknown to the model: <unk>").is_visible()
     page.close()
+
+
+def test_what_views_share_is_fetched_once(site):
+    """Each view's module is what the widget state holds, less what is shared, which has a file of its own."""
+    folder = site / "_static" / "figures"
+    files = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.js")}
+    imported = re.compile(r'^import .* from "\./([0-9a-f]{16}\.js)";\n', re.M)
+    for part in base.SHARED:
+        holders = [name for name, text in files.items() if base.part(part) in text]
+        assert len(holders) == 1, part
+        assert imported.sub("", files[holders[0]]) == base.part(part)
+    imports = {name for text in files.values() for name in imported.findall(text)}
+    assert len(imports) == len(base.SHARED)
+    assert imports <= files.keys()

@@ -1,10 +1,13 @@
 """Every page of the built book, in a real browser."""
 
+import gzip
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = ROOT.glob("chapters/*/*.ipynb")
+CHAPTERS = sorted(str(path.relative_to(ROOT).with_suffix(".html")) for path in NOTEBOOKS)
 
 
 def test_the_book_has_its_landing_page_and_its_chapters(pages):
@@ -120,17 +123,19 @@ def test_no_page_names_the_machine_that_built_it(site):
                 assert private not in text, f"{path.relative_to(site)} holds {private}"
 
 
-def test_a_chapter_stays_light(site, open_page):
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_a_chapter_stays_light(site, open_page, page):
     """What a first visit to a chapter transfers, compressed as a web server would: 350 kB at most."""
-    import gzip
-
-    page = open_page("chapters/2-alignment/alignment-matrix.html")
-    page.wait_for_load_state("networkidle")
-    addresses = page.evaluate("performance.getEntriesByType('resource').map(entry => entry.name)")
-    addresses.append(page.url)
+    opened = open_page(page)
+    opened.wait_for_load_state("networkidle")
+    addresses = opened.evaluate("performance.getEntriesByType('resource').map(entry => entry.name)")
+    addresses.append(opened.url)
     files = {address.split("?")[0].split("/", 3)[3] for address in addresses if address.startswith("http")}
     size = sum(len(gzip.compress((site / file).read_bytes())) for file in files)
     assert size <= 350_000, size
+
+
+def test_the_host_of_the_figures_weighs_at_most_15_kB(site):
     assert len(gzip.compress((site / "_static" / "widget-host.js").read_bytes())) <= 15_000
 
 

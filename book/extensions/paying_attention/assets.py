@@ -47,7 +47,7 @@ def _cut(font: Path, target: Path, characters: set[str]) -> None:
     """Write the WOFF2 of `font` with only `characters` and what setting them needs, stretchy parts too.
 
     Of the features stay those that browsers ask for in mathematics: smaller indices, dotless letters under
-    accents, flatter accents, composition. Hints for screens of a hundred dots an inch are a quarter of the file.
+    accents, flatter accents, composition. Hints for coarse screens would be a quarter of the file.
     """
     options = subset.Options(
         flavor="woff2",

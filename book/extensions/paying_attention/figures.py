@@ -8,6 +8,7 @@ run. A widget that the host cannot draw fails the build here, rather than a read
 import hashlib
 import html
 import json
+import re
 from pathlib import Path
 
 from docutils import nodes
@@ -46,17 +47,44 @@ class OneFigure(SphinxPostTransform):
             bundle.remove(kinds[VIEW])
 
 
-def _modules(state: dict, static: Path) -> dict[str, str]:
-    """Write each view's ES module to a file of its own; return {model id: path below `_static`}."""
-    paths = {}
+def _modules(state: dict, static: Path) -> tuple[dict[str, str], list[str]]:
+    """Write the ES modules of the views: {model id: path below `_static`}, and all paths, in order of need.
+
+    What views share is written once and imported: a page of four figures fetches one kit, the next page none.
+    """
+    paths, needed = {}, {}
     for model_id, model in state.items():
         source = model["state"].get("_esm")
         if source:
-            paths[model_id] = f"figures/{hashlib.sha256(source.encode()).hexdigest()[:16]}.js"
-            file = static / paths[model_id]
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(source, encoding="utf-8")
-    return paths
+            *shared, own = _parts(source)
+            imports = ""
+            for text in shared:
+                path = _write(imports + text, static)
+                names = ", ".join(re.findall(r"^export (?:const|function) (\w+)", text, flags=re.M))
+                imports += f'import {{ {names} }} from "./{Path(path).name}";\n'
+                needed[path] = None
+            paths[model_id] = _write(imports + own, static)
+            needed[paths[model_id]] = None
+    return paths, list(needed)
+
+
+def _parts(source: str) -> list[str]:
+    """A view's module as the texts that `attention_core.figures` joined, the view's own one last."""
+    from attention_core.figures import base
+
+    parts = []
+    for name in base.SHARED:
+        if source.startswith(base.part(name)):
+            parts.append(base.part(name))
+            source = source.removeprefix(parts[-1])
+    return [*parts, source]
+
+
+def _write(source: str, static: Path) -> str:
+    path = f"figures/{hashlib.sha256(source.encode()).hexdigest()[:16]}.js"
+    (static / path).parent.mkdir(parents=True, exist_ok=True)
+    (static / path).write_text(source, encoding="utf-8")
+    return path
 
 
 def _check(page: str, state: dict) -> None:
@@ -77,12 +105,12 @@ def _state_for_the_host(app: Sphinx, page: str, template: str, context: dict, do
         body = script.attributes["body"]
         state = json.loads(body)["state"]
         _check(page, state)
-        modules = _modules(state, Path(app.outdir) / "_static")
+        modules, needed = _modules(state, Path(app.outdir) / "_static")
         known = html.escape(json.dumps(modules))
         state = f'<script type="{STATE}" data-modules="{known}">{body}</script>\n'
         context["body"] = state + context["body"]
         app.add_js_file("widget-host.js", loading_method="async")
-        addresses = [context["pathto"](f"_static/{path}", 1) for path in dict.fromkeys(modules.values())]
+        addresses = [context["pathto"](f"_static/{path}", 1) for path in needed]
         app.add_js_file(None, body=PRELOAD % json.dumps(addresses))
 
 
@@ -94,7 +122,19 @@ def _stylesheet(app: Sphinx) -> None:
     file.write_text(stylesheet(), encoding="utf-8")
 
 
+def _leave_out_what_no_page_names(app: Sphinx, error: Exception | None) -> None:
+    """Delete the modules of earlier builds: they are named by their content, so none is overwritten."""
+    if error or app.builder.format != "html":
+        return
+    pages = (path.read_text(encoding="utf-8") for path in Path(app.outdir).rglob("*.html"))
+    named = {name for page in pages for name in re.findall(r"figures/([0-9a-f]{16}\.js)", page)}
+    for path in (Path(app.outdir) / "_static" / "figures").glob("*.js"):
+        if path.name not in named:
+            path.unlink()
+
+
 def setup(app: Sphinx) -> None:
     app.add_post_transform(OneFigure)
     app.connect("builder-inited", _stylesheet)
     app.connect("html-page-context", _state_for_the_host, priority=900)
+    app.connect("build-finished", _leave_out_what_no_page_names)
