@@ -34,11 +34,13 @@ def _style() -> str:
     return (
         ".pa-gallery{--pg-n:#004e9b;--pg-0:#f7f4f2;--pg-p:#7f3800;--pg-s:#fff;flex:1 1 100%;min-width:0}"
         "@media not print{" + dark + "{--pg-n:#8ac3fe;--pg-0:#2a2725;--pg-p:#fba861;--pg-s:#171b22}}"
-        ".pa-gallery .row{display:grid;grid-template-columns:repeat(auto-fill,minmax(84px,1fr));gap:10px 8px;"
+        ".pa-gallery .line{display:grid;grid-template-columns:repeat(auto-fill,minmax(84px,1fr));gap:10px 8px;"
         "align-content:start;margin:0 0 20px;break-inside:avoid}"
-        ".pa-gallery .row>span{font-size:13px;line-height:16px;overflow-wrap:anywhere}"
-        ".pa-gallery .row>span:first-child{font-weight:650}"
-        f".pa-gallery .row:has(>:nth-child({MANY + 2}))>span:first-child{{grid-area:span 2/span 2}}"
+        ".pa-gallery .line>span{font-size:13px;line-height:16px;overflow-wrap:anywhere}"
+        ".pa-gallery .line>span:first-child{font-weight:650}"
+        f".pa-gallery .line:has(>:nth-child({MANY + 2}))"
+        "{grid-template-columns:repeat(auto-fill,minmax(78px,1fr))}"
+        f".pa-gallery .line:has(>:nth-child({MANY + 2}))>span:first-child{{grid-area:span 2/span 2}}"
         ".pa-drawing .pa-gallery svg{max-width:none;margin:0 0 4px;border-radius:3px;background:var(--pg-s);"
         "print-color-adjust:exact;-webkit-print-color-adjust:exact}"
         ".pa-gallery g{stroke-width:1px;fill:none;shape-rendering:crispEdges}"
@@ -134,7 +136,7 @@ def _row(key: str, picture: np.ndarray, note: str, laid: Mapping[str, tuple[np.n
         strokes = "".join(f'<path class="{_class(path)}" d="{paths[path]}"/>' for path in order)
         under = Markup(f'<use href="#{key}"/>')
         cells.append(h("span", h("svg", under, h("g", Markup(strokes), transform=scale), viewBox=box), name))
-    return h("div.row", *cells)
+    return h("div.line", *cells)  # "row" is Bootstrap's, with gutters
 
 
 def _class(path: str) -> str:

@@ -149,7 +149,7 @@ def test_it_fits_is_accessible_and_shows_pictures_through_its_maps(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.evaluate((node_modules / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
         assert page.evaluate("axe.run('main').then((r) => r.violations.map((v) => v.id))") == []
-        sizes = page.locator(".pa-gallery .row > span").evaluate_all(
+        sizes = page.locator(".pa-gallery .line > span").evaluate_all(
             "all => all.map((e) => [parseFloat(getComputedStyle(e).fontSize), e.offsetWidth, e.scrollWidth])"
         )
         assert min(size for size, _, _ in sizes) >= 12.5

@@ -1,6 +1,7 @@
 """Every page of the built book, in a real browser."""
 
 import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,17 @@ def test_a_chapter_stays_light(site, open_page, page):
 
 def test_the_host_of_the_figures_weighs_at_most_15_kB(site):
     assert len(gzip.compress((site / "_static" / "widget-host.js").read_bytes())) <= 15_000
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_drawings_have_no_class_that_the_theme_styles(site, open_page, page):
+    """Bootstrap's `row` once gave each map of a gallery a gutter."""
+    sheet = (site / "_static" / "styles" / "bootstrap.css").read_text(encoding="utf-8")
+    theirs = set(re.findall(r"\.([A-Za-z][\w-]*)", sheet))
+    assert {"row", "col", "card"} <= theirs
+    inside = "[...document.querySelectorAll(':is(.pa-drawing, .pa-card-host, .pa-quiz) *')]"
+    ours = open_page(page).evaluate(f"{inside}.flatMap((element) => [...element.classList])")
+    assert not set(ours) & theirs
 
 
 def test_a_dark_screen_prints_in_light_colours(open_page):
