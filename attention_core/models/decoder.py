@@ -175,7 +175,7 @@ class Decoder(nn.Module):
             mask = visible(positions, positions, self.window, self.sinks)
             attends = [partial(split_kv, mask=mask)] * len(self.layers)
         else:
-            attends = [partial(_through, cache) for cache in caches]
+            attends = [partial(through, cache) for cache in caches]
 
         x, seen = self.embed(tokens), []
         for layer, attend in zip(self.layers, attends, strict=True):
@@ -212,7 +212,7 @@ class Decoder(nn.Module):
         return 0 if caches is None else _check_caches(caches, self)
 
 
-def _through(cache: KVCache | PagedBatch, query: Tensor, key: Tensor, value: Tensor) -> Attended:
+def through(cache: KVCache | PagedBatch, query: Tensor, key: Tensor, value: Tensor) -> Attended:
     """Attention to what a cache holds and to this, which it will hold from now on."""
     cache.append(key, value)
     return cache.attend(query)

@@ -197,6 +197,11 @@ def rate(recipe: Recipe, share: float) -> float:
     return recipe.rate * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * share)).item())
 
 
+def warmed(recipe: Recipe, share: float) -> float:
+    """`rate`, but rising from nothing over the recipe's `warming`, a share of all epochs."""
+    return min(1.0, (share + 1e-4) / recipe.warming) * rate(recipe, share)
+
+
 def copied(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
@@ -210,3 +215,8 @@ def check_recipe(recipe: Recipe) -> None:
     for name, number in (("rate", recipe.rate), ("clip", recipe.clip)):
         if not 0 < number < inf:
             raise ValueError(f"`{name}` must be a positive number; got {number!r}.")
+
+
+def check_warming(warming: float) -> None:
+    if not 0 < warming <= 1:
+        raise ValueError(f"`warming` must be a share of the epochs, above 0; got {warming!r}.")

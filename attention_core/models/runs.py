@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from attention_core.models import shelf
-from attention_core.models.epochs import Progress, Recipe
+from attention_core.models.epochs import EpochTraining, Progress, Recipe
 from attention_core.models.progress import Bar
 
 UNTOLD = ("model", "output", "resume", "again")  # options that do not decide what comes out
@@ -53,6 +53,14 @@ def check_beginning(checkpoint: Path, options: argparse.Namespace) -> None:
             f"--resume found no {checkpoint}: the training never began, or it has ended. Leave out --resume "
             "to begin."
         )
+
+
+def trained(training: EpochTraining, options: argparse.Namespace, bar: Bar) -> nn.Module:
+    """The model at its training's end, from the beginning or from where one was stopped."""
+    if options.resume:
+        training.resume()
+        bar.keep(f"resumed after epoch {training.progress.epoch}")
+    return training.run()
 
 
 # -- the command line --------------------------------------------------------------------------------------

@@ -1,7 +1,5 @@
 """The translator: its attention is the reference's, its batches are sentences, its searches search."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -9,13 +7,13 @@ import torch
 from attention_core import reference, scores
 from attention_core.datasets import Pair
 from attention_core.models import Translation, Translator, Vocabulary
+from attention_core.models.sentences.batches import buckets, collate
+from attention_core.models.sentences.search import longest_allowed, search
+from attention_core.models.sentences.vocabulary import BEGIN, END, PAD, UNKNOWN
 from attention_core.models.translator import ATTENTIONS, exact_match
 from attention_core.models.translator.attention import SCORE, Attention, Memory
-from attention_core.models.translator.batches import buckets, collate
-from attention_core.models.translator.search import longest_allowed, search
-from attention_core.models.translator.vocabulary import BEGIN, END, PAD, UNKNOWN
 
-from .translations import pairs, translator, vocabularies
+from .translations import by_hand, log_probability, pairs, translator, vocabularies
 
 ATTENDING = [kind for kind in ATTENTIONS if kind != "none"]
 VARIANTS = [
@@ -293,34 +291,13 @@ def test_a_batch_reads_the_target_one_word_late_and_ends_every_sentence():
 
 def test_a_word_with_sure_links_is_guided_to_those_alone():
     source, target = vocabularies()
-    pair = Pair(("red", "cat"), ("le-cat", "f-red"), frozenset({(0, 1)}), frozenset({(0, 1), (0, 0), (1, 0)}))
-    gold = collate([pair], source, target).gold[0]
-    assert gold.tolist() == [[False, True, False], [True, False, False], [False, False, False]]
+    sure, possible = frozenset({(0, 2)}), frozenset({(0, 2), (0, 0), (1, 0)})
+    pair = Pair(("big", "red", "cat"), ("le-cat", "f-big"), sure, possible)
+    gold = collate([pairs(1)[0], pair], source, target).gold[1]
+    assert gold.nonzero().tolist() == [[0, 2], [1, 0]]
 
 
 # -- the search --------------------------------------------------------------------------------------------
-
-
-def logits_of(model, source, target):
-    """Log-probability of a target, the words that the search never says left as they are."""
-    pair = Pair(source, target, frozenset(), frozenset())
-    batch = collate([pair], model.source, model.target)
-    chances = torch.log_softmax(model(batch).logits[0], dim=-1)
-    return chances.gather(-1, batch.targets[0][:, None]).sum().item()
-
-
-def by_hand(model, source):
-    """Greedy: the whole beginning is read anew for each word."""
-    words, limit = [], longest_allowed(len(source) + 1)
-    while len(words) + 1 < limit:
-        pair = Pair(source, tuple(words), frozenset(), frozenset())
-        logits = model(collate([pair], model.source, model.target)).logits[0, -1].clone()
-        logits[[PAD, BEGIN]] = -math.inf
-        word = model.target.words[int(logits.argmax())]
-        if word == "</s>":
-            break
-        words.append(word)
-    return (*words, "</s>")
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
@@ -330,7 +307,9 @@ def test_a_beam_of_one_is_greedy_and_greedy_is_the_likeliest_word_each_time(atte
     sources = [pair.source for pair in pairs(8)]
     for source, found in zip(sources, model.translate_tokens(sources), strict=True):
         assert found.target == by_hand(model, source)
-        assert found.log_probability == pytest.approx(logits_of(model, source, found.target[:-1]), abs=1e-9)
+        assert found.log_probability == pytest.approx(
+            log_probability(model, source, found.target[:-1]), abs=1e-9
+        )
 
 
 @pytest.mark.parametrize("attention", ["none", "additive", "general", "local_p"])
@@ -348,7 +327,7 @@ def test_a_beam_as_wide_as_the_language_finds_the_best_of_all_short_translations
     """Against every translation of at most three words, of a language of three."""
     from itertools import product
 
-    from attention_core.models.translator import search as module
+    from attention_core.models.sentences import search as module
 
     monkeypatch.setattr(module, "longest_allowed", lambda source: 4)
     source = Vocabulary.build([("a", "b")])
@@ -359,7 +338,9 @@ def test_a_beam_as_wide_as_the_language_finds_the_best_of_all_short_translations
     words = [word for word in target.words if word not in ("<pad>", "<s>", "</s>")]
     with torch.no_grad():
         every = {
-            said: logits_of(model, ("a", "b"), said) for n in range(4) for said in product(words, repeat=n)
+            said: log_probability(model, ("a", "b"), said)
+            for n in range(4)
+            for said in product(words, repeat=n)
         }
         for power in (0, 1):
             best = max(every, key=lambda said, power=power: every[said] / (len(said) + 1) ** power)
@@ -513,5 +494,6 @@ def test_mistake_names_the_argument_what_came_and_the_remedy(words):
 
 def test_search_needs_no_gradient():
     model = translator()
-    found = search(model.decoder, model._read([[4, END]]), beam=1, temperature=1.0, length_power=1.0)
+    memory = model._remember(torch.tensor([[4, END]]), torch.tensor([2]))
+    found = search(model.decoder, memory, beam=1, temperature=1.0, length_power=1.0)
     assert not found[0].weights[0].requires_grad

@@ -18,6 +18,9 @@ from attention_core import alignment, datasets, models
 from attention_core.models import epochs, shelf, train
 from attention_core.models.epochs import rate
 from attention_core.models.progress import Bar
+from attention_core.models.sentences.batches import buckets, collate
+from attention_core.models.sentences.objective import surprise, validation_loss
+from attention_core.models.sentences.vocabulary import PAD
 from attention_core.models.translator import (
     ATTENTIONS,
     Trace,
@@ -26,17 +29,13 @@ from attention_core.models.translator import (
     exact_match,
     gradient_noise,
 )
-from attention_core.models.translator.batches import buckets, collate
 from attention_core.models.translator.objective import (
     Draws,
     Reinforce,
     loss,
     misalignment,
-    surprise,
-    validation_loss,
 )
 from attention_core.models.translator.traces import due
-from attention_core.models.translator.vocabulary import PAD
 
 from .translations import pairs, recipe, training, translator
 

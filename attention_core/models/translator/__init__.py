@@ -4,13 +4,14 @@
 """
 
 from attention_core.models.epochs import Progress
+from attention_core.models.sentences.evaluation import error_rate, exact_match
+from attention_core.models.sentences.translating import Translation
+from attention_core.models.sentences.vocabulary import Vocabulary
 from attention_core.models.translator.attention import ATTENTIONS
-from attention_core.models.translator.evaluation import error_rate, exact_match
-from attention_core.models.translator.model import Translation, Translator
+from attention_core.models.translator.model import Translator
 from attention_core.models.translator.noise import gradient_noise
 from attention_core.models.translator.traces import Shown, Trace, Tracer
 from attention_core.models.translator.training import Recipe, Training
-from attention_core.models.translator.vocabulary import Vocabulary
 
 __all__ = [
     "ATTENTIONS",

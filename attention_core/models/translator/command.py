@@ -1,38 +1,22 @@
-"""The command that trains a translator: its options, its data, its card."""
+"""The command that trains a translator: its options, its card."""
 
 import argparse
-from dataclasses import dataclass
-from pathlib import Path
-from random import Random
-from typing import Any
 
 from attention_core import datasets
-from attention_core.datasets import Pair
 from attention_core.models import runs, shelf
 from attention_core.models.progress import Bar
+from attention_core.models.sentences import corpus
+from attention_core.models.sentences.evaluation import metrics
 from attention_core.models.translator.attention import ATTENTIONS
-from attention_core.models.translator.evaluation import error_rate, exact_match
-from attention_core.models.translator.model import Translator
 from attention_core.models.translator.traces import Tracer
 from attention_core.models.translator.training import Recipe, Training
 
 HELP = "English to French"
 WHAT = "English to French, a GRU encoder and decoder; see attention_core.models.Translator"
-SIZE = 36_000  # few epochs of many pairs generalise better than many of few, in the same time
+SIZE = corpus.SIZE
 WATCHED = 256  # pairs of each split that a trace measures on
-SHARE, MOST = 0.05, 500  # of a corpus of one's own: what is kept for validation
 PLAIN = {"guided": float, "seed": int, "epochs": int, "patience": int, "batch": int, "rate": float}
 PLAIN |= {"width": int, "embedding": int, "dropout": float, "half_width": int, "minimum": int, "most": int}
-
-
-@dataclass(frozen=True)
-class Data:
-    """What a translator is trained on, stopped by and measured on."""
-
-    train: list[Pair]
-    validation: list[Pair]
-    tests: dict[str, list[Pair]]
-    told: dict[str, Any]  # for the card
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -42,10 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     runs.add_recipe(parser, Recipe, PLAIN)
     parser.add_argument("--input-feeding", action="store_true", help="the decoder reads its last answer")
-    parser.add_argument("--corpus", type=Path, help="a file of pairs, a tab between them, in place of ours")
-    parser.add_argument(
-        "--size", type=int, default=SIZE, help=f"pairs of ours to train on, {SIZE} if not said"
-    )
+    corpus.add_options(parser)
     parser.add_argument("--trace", action="store_true", help="record alignments along the way")
     runs.add_running(parser, "translator-...")
 
@@ -56,7 +37,7 @@ def train(options: argparse.Namespace) -> int:
     name = options.name or name_of(recipe)
     checkpoint = options.output / f"{name}.checkpoint"
     runs.check_beginning(checkpoint, options)
-    data = corpus_data(options, bar) if options.corpus else generated_data(options)
+    data = corpus.chosen(options, bar)
     tracer = (
         Tracer(data.train[:WATCHED], data.validation[:WATCHED], datasets.showcase())
         if options.trace
@@ -70,10 +51,7 @@ def train(options: argparse.Namespace) -> int:
         report=runs.Reporter(bar, recipe.epochs),
         tracer=tracer,
     )
-    if options.resume:
-        training.resume()
-        bar.keep(f"resumed after epoch {training.progress.epoch}")
-    model = training.run()
+    model = runs.trained(training, options, bar)
 
     path = options.output / f"{name}.safetensors"
     model.save(path)
@@ -81,7 +59,7 @@ def train(options: argparse.Namespace) -> int:
         best = training.progress.history[training.progress.best_epoch - 1]
         trace = tracer.trace(model, int(best["updates"]), best["epoch"])
         trace.save(options.output / f"{name}.trace.npz")
-    measured = metrics(model, data)
+    measured = metrics(model, data.measured(), aligning=recipe.attention != "none")
     card = runs.card_of(
         path, WHAT, command_of(options), recipe, data.told, training.progress, model, measured
     )
@@ -89,46 +67,6 @@ def train(options: argparse.Namespace) -> int:
     checkpoint.unlink()
     bar.keep(runs.told(path, measured))
     return 0
-
-
-def generated_data(options: argparse.Namespace) -> Data:
-    train = datasets.translation("train", options.size)
-    validation, *tested = (  # small trials are tried on few
-        datasets.translation(split)[: options.size] for split in ("validation", "test", "held_out")
-    )
-    tests = dict(zip(("test", "held_out"), tested, strict=True))
-    told = {"source": "datasets.translation", "pairs": len(train), "fingerprint": datasets.fingerprint(train)}
-    return Data(train, validation, tests, told)
-
-
-def corpus_data(options: argparse.Namespace, bar: Bar) -> Data:
-    """A file of one's own, a seeded part of which is kept for validation."""
-    bar.show(0.0, f"reading {options.corpus.name}")
-    corpus = datasets.read_pairs(options.corpus)
-    skipped = ", ".join(f"{count} {reason}" for reason, count in corpus.skipped.items() if count)
-    bar.keep(f"{len(corpus.pairs)} pairs from {options.corpus.name}; skipped: {skipped or 'none'}")
-    pairs = list(corpus.pairs)
-    if len(pairs) < 2:
-        raise ValueError(
-            f"--corpus needs at least two pairs, one to validate on; {options.corpus.name} holds "
-            f"{len(pairs)}. Each line is a sentence, a tab, and its translation."
-        )
-    Random(options.seed).shuffle(pairs)
-    kept = min(MOST, max(1, round(SHARE * len(pairs))))
-    told = {"source": options.corpus.name, "pairs": len(pairs) - kept, "skipped": dict(corpus.skipped)}
-    told["fingerprint"] = datasets.fingerprint(pairs[kept:])
-    return Data(pairs[kept:], pairs[:kept], {}, told)
-
-
-def metrics(model: Translator, data: Data) -> dict[str, float]:
-    """Exact match, greedy, and where gold links are known the alignment error rate."""
-    found = {}
-    for split, pairs in {"validation": data.validation, **data.tests}.items():
-        translations = model.translate_tokens([pair.source for pair in pairs])
-        found[f"{split} exact match"] = exact_match(translations, pairs)
-        if model.attention != "none" and any(pair.sure for pair in pairs):
-            found[f"{split} AER"] = error_rate(model, pairs).aer
-    return found
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:

@@ -7,7 +7,7 @@ import torch
 
 from attention_core import heads
 from attention_core.datasets import Pair
-from attention_core.models.translator.batches import collate
+from attention_core.models.sentences.batches import collate
 from attention_core.models.translator.model import Translator
 from attention_core.models.translator.objective import Reinforce, loss
 

@@ -1,17 +1,16 @@
 """What training makes small: surprise at the right words; for some, wrong alignments; for hard, bad luck."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from attention_core import normalizers
-from attention_core.models.translator.batches import Batch
+from attention_core.models.sentences.batches import Batch
+from attention_core.models.sentences.objective import surprise
+from attention_core.models.sentences.vocabulary import PAD
 from attention_core.models.translator.model import Translator
-from attention_core.models.translator.vocabulary import PAD
 
 ENTROPY = 0.01  # of Xu et al. (2015), their lambda_e: against settling before anything is learned
 MEMORY = 0.9  # of the baseline, a moving average over batches, as theirs
@@ -24,14 +23,6 @@ class Loss(NamedTuple):
 
     total: Float[Tensor, ""]  # what the gradient is of
     surprise: Float[Tensor, ""]  # mean of -ln p(right word), in nats
-
-
-def surprise(
-    logits: Float[Tensor, "batch n vocabulary"], targets: Int[Tensor, "batch n"]
-) -> Float[Tensor, "batch n"]:
-    """$-\\ln p$ of each right word; 0 where there is none."""
-    flat = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD, reduction="none")
-    return flat.view(targets.shape)
 
 
 def misalignment(weights: Float[Tensor, "batch n m"], gold: Bool[Tensor, "batch n m"]) -> Float[Tensor, ""]:
@@ -129,16 +120,3 @@ def loss(
     if draws is not None:
         total = total + (reinforce or Reinforce()).loss(-each, words, draws)
     return Loss(total, mean)
-
-
-@torch.no_grad()
-def validation_loss(model: Translator, batches: Sequence[Batch]) -> float:
-    """Mean surprise a word over all batches, in nats; without dropout, hard attention at its best place."""
-    training = model.training
-    model.eval()
-    total, count = 0.0, 0
-    for batch in batches:
-        total += float(surprise(model(batch).logits, batch.targets).sum())
-        count += int((batch.targets != PAD).sum())
-    model.train(training)
-    return total / count

@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from attention_core import alignment
 from attention_core.datasets import Pair
 from attention_core.models import shelf
-from attention_core.models.translator.batches import buckets, collate
+from attention_core.models.sentences.batches import buckets, collate
+from attention_core.models.sentences.objective import validation_loss
 from attention_core.models.translator.model import Translator
-from attention_core.models.translator.objective import validation_loss
 
 FIRST, GROWTH = 10, 1.42  # updates: the first after none, and how much later each next one comes
 COLUMNS = ("updates", "epochs", "train_loss", "validation_loss", "aer")

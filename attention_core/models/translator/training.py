@@ -11,11 +11,13 @@ from torch import Tensor
 
 from attention_core.datasets import Pair, fingerprint
 from attention_core.models.epochs import EpochTraining, Report, check_recipe
-from attention_core.models.translator.batches import Batch, buckets, collate
+from attention_core.models.sentences.batches import Batch, buckets, collate
+from attention_core.models.sentences.corpus import check_given
+from attention_core.models.sentences.objective import validation_loss
+from attention_core.models.sentences.vocabulary import Vocabulary
 from attention_core.models.translator.model import Translator
-from attention_core.models.translator.objective import EXPECTED, Reinforce, loss, validation_loss
+from attention_core.models.translator.objective import EXPECTED, Reinforce, loss
 from attention_core.models.translator.traces import Tracer
-from attention_core.models.translator.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,7 @@ class Training(EpochTraining):
 
 def _check(recipe: Recipe, pairs: Sequence[Pair], validation: Sequence[Pair]) -> None:
     check_recipe(recipe)
-    for name, given in (("pairs", pairs), ("validation", validation)):
-        if len(given) == 0:
-            raise ValueError(f"`{name}` must hold at least one pair; got none.")
+    check_given(pairs, validation)
     if not 0 <= recipe.guided < inf:
         raise ValueError(f"`guided` must be a number of at least 0; got {recipe.guided!r}.")
     if recipe.guided and recipe.attention in ("none", "hard"):

@@ -58,10 +58,7 @@ def train(options: argparse.Namespace) -> int:
         checkpoint=checkpoint,
         report=runs.Reporter(bar, recipe.epochs),
     )
-    if options.resume:
-        training.resume()
-        bar.keep(f"resumed after epoch {training.progress.epoch}")
-    model = training.run()
+    model = runs.trained(training, options, bar)
 
     path = options.output / f"{name}.safetensors"
     model.save(path)

@@ -101,7 +101,7 @@ class Training(EpochTraining):
 
     def rate(self, share: float) -> float:
         """Half a cosine, but at the beginning rising from nothing."""
-        return min(1.0, (share + 1e-4) / self.recipe.warming) * epochs.rate(self.recipe, share)
+        return epochs.warmed(self.recipe, share)
 
 
 def turned(
@@ -140,7 +140,6 @@ def label_accuracy(logits: Float[Tensor, "batch classes"], labels: Bool[Tensor, 
 
 def _check(recipe: Recipe) -> None:
     check_recipe(recipe)
-    if not 0 < recipe.warming <= 1:
-        raise ValueError(f"`warming` must be a share of the epochs, above 0; got {recipe.warming!r}.")
+    epochs.check_warming(recipe.warming)
     if not 0 <= recipe.decay < inf:
         raise ValueError(f"`decay` must be a number of at least 0; got {recipe.decay!r}.")

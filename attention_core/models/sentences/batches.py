@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from attention_core.datasets import Pair
-from attention_core.models.translator.vocabulary import BEGIN, PAD, Vocabulary
+from attention_core.models.sentences.vocabulary import BEGIN, PAD, Vocabulary
 
 
 class Batch(NamedTuple):
@@ -27,11 +27,16 @@ def collate(pairs: Sequence[Pair], source: Vocabulary, target: Vocabulary) -> Ba
     targets, _ = padded([target.numbers(pair.target) for pair in pairs])
     inputs = torch.cat([torch.full((len(pairs), 1), BEGIN), targets[:, :-1]], dim=1)
     gold = torch.zeros(len(pairs), targets.shape[1], sources.shape[1], dtype=torch.bool)
-    for row, pair in enumerate(pairs):
-        settled = {t for t, _ in pair.sure}
-        for t, s in [*pair.sure, *(link for link in pair.possible if link[0] not in settled)]:
-            gold[row, t, s] = True
+    links = [(row, *link) for row, pair in enumerate(pairs) for link in _settled(pair)]
+    if links:
+        gold[tuple(torch.tensor(links).mT)] = True
     return Batch(sources, lengths, inputs, targets, gold)
+
+
+def _settled(pair: Pair) -> list[tuple[int, int]]:
+    """The sure links, and of words that have none the possible ones."""
+    settled = {t for t, _ in pair.sure}
+    return [*pair.sure, *(link for link in pair.possible if link[0] not in settled)]
 
 
 def padded(sentences: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "batch m"], Int[Tensor, " batch"]]:

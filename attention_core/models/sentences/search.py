@@ -1,15 +1,45 @@
 """Search: the words that a translator says, the likeliest one each time or the best of a beam."""
 
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from attention_core.models.translator.attention import Memory
-from attention_core.models.translator.network import Decoder
-from attention_core.models.translator.vocabulary import BEGIN, END, PAD
+from attention_core.models.sentences.vocabulary import BEGIN, END, PAD
+
+
+@runtime_checkable
+class Selectable(Protocol):
+    """What is kept for each sentence of a batch: `select` gives that of some of them, in their order."""
+
+    def select(self, rows: Int[Tensor, " chosen"]) -> "Selectable": ...
+
+
+@runtime_checkable
+class Memory(Selectable, Protocol):
+    """What an encoder leaves of a batch of sentences."""
+
+    lengths: Int[Tensor, " batch"]
+
+
+@runtime_checkable
+class Said(Protocol):
+    """What a decoder says to n words, and where it stands after them."""
+
+    logits: Float[Tensor, "batch n vocabulary"]
+    weights: Float[Tensor, "batch n m"] | None
+    state: Selectable
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """What a search can ask for the next word."""
+
+    def start(self, memory: Any) -> Any: ...
+
+    def __call__(self, memory: Any, words: Int[Tensor, "batch n"], state: Any, **reading) -> Said: ...
 
 
 class Draft(NamedTuple):
@@ -30,9 +60,7 @@ def longest_allowed(source: int) -> int:
 
 
 @torch.no_grad()
-def search(
-    decoder: Decoder, memory: Memory, *, beam: int, temperature: Real, length_power: Real
-) -> list[Draft]:
+def search(decoder: Decoder, memory: Memory, *, beam: int, length_power: Real, **reading) -> list[Draft]:
     r"""For each sentence the translation y of the greatest $\ln p(y) / |y|^a$ that a beam finds.
 
     A beam of k goes on with the k likeliest beginnings of each sentence; one that has come to `</s>` is kept
@@ -40,6 +68,7 @@ def search(
 
     a is `length_power`, and |y| counts `</s>`: at 0 short translations win, as each word makes y less likely;
     at 1 the mean a word counts. A translation `longest_allowed` long must end in `</s>`.
+    `reading` goes to the decoder, at each word.
     """
     lengths = memory.lengths.tolist()
     ended: list[list[Draft]] = [[] for _ in lengths]
@@ -47,7 +76,7 @@ def search(
     state = decoder.start(memory)
     while drafts:
         last = torch.tensor([[draft.words[-1] if draft.words else BEGIN] for draft in drafts])
-        decoded = decoder(memory, last, state, temperature=temperature)
+        decoded = decoder(memory, last, state, **reading)
         chances = torch.log_softmax(decoded.logits[:, 0].double(), dim=-1)
         chances[:, [PAD, BEGIN]] = -torch.inf
         full = [len(draft.words) + 1 == longest_allowed(lengths[draft.sentence]) for draft in drafts]
