@@ -1,6 +1,6 @@
 """Models built from the library: `Decoder`, a decoder-only transformer, and `generate`, its loop;
-`Translator`, an encoder and a decoder with each of the classic attentions between them; `ViT`, which reads
-images.
+`Translator`, an encoder and a decoder with each of the classic attentions between them; `Transformer`, which
+translates by attention alone; `ViT`, which reads images.
 
 Attention, positions and normalisers are the library's functions; a model adds parameters and their order.
 Those that are trained come by `load`: `models.load("translator-additive")`.
@@ -10,6 +10,7 @@ Wrong types raise `TypeError`, wrong shapes and sizes `ValueError`, with the rem
 from attention_core.models.decoder import Decoded, Decoder, DecoderLayer
 from attention_core.models.generation import Generated, generate
 from attention_core.models.shipped import card, load, names, trace
+from attention_core.models.transformer import Transformer
 from attention_core.models.translator import Translation, Translator, Vocabulary
 from attention_core.models.vit import ViT
 
@@ -18,6 +19,7 @@ __all__ = [
     "Decoder",
     "DecoderLayer",
     "Generated",
+    "Transformer",
     "Translation",
     "Translator",
     "ViT",

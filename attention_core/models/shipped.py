@@ -4,10 +4,15 @@ import json
 from typing import Any
 
 from attention_core.models import shelf
+from attention_core.models.transformer import Transformer
 from attention_core.models.translator import Trace, Translator
 from attention_core.models.vit import ViT
 
-MODELS = {"translator": Translator, "shapes": ViT}  # by the first part of the name
+MODELS = {
+    "translator": Translator,
+    "transformer": Transformer,
+    "shapes": ViT,
+}  # by the first part of the name
 
 
 def names() -> list[str]:
@@ -15,7 +20,7 @@ def names() -> list[str]:
     return sorted(path.stem for path in shelf.FOLDER.glob("*.safetensors"))
 
 
-def load(name: str) -> Translator | ViT:
+def load(name: str) -> Translator | Transformer | ViT:
     """A trained model that came with the package, ready to use and offline: `load("translator-additive")`.
 
     Its card, `card(name)`, says how it was trained and how good it is. An unknown name or a damaged file is

@@ -2,6 +2,7 @@
 
     python -m attention_core.models.train translator --attention additive [--guided 1.0] [--seed 0]
     python -m attention_core.models.train translator --attention general --corpus english-french.tsv
+    python -m attention_core.models.train transformer [--seed 0]
     python -m attention_core.models.train vit [--split shortcut] [--size 48] [--seed 0]
 
 Writes the weights, their card and, with --trace, the trace of the training to --output. After every epoch
@@ -15,10 +16,11 @@ from collections.abc import Sequence
 
 import torch
 
+from attention_core.models.transformer import command as transformer
 from attention_core.models.translator import command as translator
 from attention_core.models.vit import command as vit
 
-COMMANDS = {"translator": translator, "vit": vit}
+COMMANDS = {"translator": translator, "transformer": transformer, "vit": vit}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
