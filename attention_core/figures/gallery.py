@@ -34,8 +34,8 @@ def _style() -> str:
     return (
         ".pa-gallery{--pg-n:#004e9b;--pg-0:#f7f4f2;--pg-p:#7f3800;--pg-s:#fff;flex:1 1 100%;min-width:0}"
         "@media not print{" + dark + "{--pg-n:#8ac3fe;--pg-0:#2a2725;--pg-p:#fba861;--pg-s:#171b22}}"
-        ".pa-gallery .line{display:grid;grid-template-columns:repeat(auto-fill,minmax(84px,1fr));gap:10px 8px;"
-        "align-content:start;margin:0 0 20px;break-inside:avoid}"
+        ".pa-gallery .line{display:grid;grid-template-columns:repeat(auto-fill,minmax(84px,1fr));"
+        "gap:10px 8px;align-content:start;margin:0 0 20px;break-inside:avoid}"
         ".pa-gallery .line>span{font-size:13px;line-height:16px;overflow-wrap:anywhere}"
         ".pa-gallery .line>span:first-child{font-weight:650}"
         f".pa-gallery .line:has(>:nth-child({MANY + 2}))"
