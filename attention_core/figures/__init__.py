@@ -13,6 +13,7 @@ from attention_core.figures.flash_tiling import FlashTiling, FlashTilingView
 from attention_core.figures.gallery import map_gallery
 from attention_core.figures.geometry import Geometry, GeometryView
 from attention_core.figures.mask_editor import MaskEditor, MaskEditorView
+from attention_core.figures.outer_product_memory import OuterProductMemory, OuterProductMemoryView
 from attention_core.figures.permutation import Permutation, PermutationView
 from attention_core.figures.pixel_attention import PixelAttention, PixelAttentionView
 from attention_core.figures.quiz import STYLE, Quiz
@@ -39,6 +40,7 @@ __all__ = [
     "FlashTiling",
     "Geometry",
     "MaskEditor",
+    "OuterProductMemory",
     "Permutation",
     "PixelAttention",
     "Quiz",
@@ -67,6 +69,7 @@ FIGURES: dict[str, type[Figure]] = {
         Geometry,
         MaskEditor,
         VariantTable,
+        OuterProductMemory,
         BlockSparsity,
         Roofline,
         FlashTiling,
@@ -105,6 +108,7 @@ def modules() -> list[str]:
             GeometryView,
             MaskEditorView,
             VariantTableView,
+            OuterProductMemoryView,
             BlockSparsityView,
             RooflineView,
             FlashTilingView,

@@ -21,6 +21,7 @@ VIEWS = [
     "permutation",
     "mask_editor",
     "variant_table",
+    "outer_product_memory",
     "flash_tiling",
     "block_sparsity",
     "roofline",

@@ -84,7 +84,7 @@ def test_the_static_picture_has_its_title_and_says_what_it_means(figure):
 # They draw their weights, or have none.
 UNWRITTEN = {"mask-editor", "variants-at-a-glance", "block-sparsity", "roofline", "flash-tiling", "timeline"}
 UNWRITTEN |= {"bottleneck", "bottleneck-measured", "alignment-score", "pixel-attention"}
-UNWRITTEN |= {"vit-heads", "rollout"}
+UNWRITTEN |= {"vit-heads", "rollout", "outer-product-memory"}
 UNWRITTEN |= {"class-maps", "faithfulness", "randomized-model"}
 
 
