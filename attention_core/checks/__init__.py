@@ -237,6 +237,11 @@ def _not_finite(attempt: Attempt) -> str | None:
         cause = "are you dividing by a row sum that is 0?"
     elif any(isinstance(value, Tensor) and (value == -torch.inf).any() for value in attempt.before.values()):
         cause = "an input holds -inf: is -inf subtracted from itself?"
+    elif any(
+        isinstance(value, Tensor) and value.is_floating_point() and (value == 0).any()
+        for value in attempt.before.values()
+    ):
+        cause = "an input holds 0: is its logarithm taken, or divided by?"
     else:
         cause = "has exp overflowed? Subtract each row's maximum first."
         first, *others = wrong.flatten(1).all(1).tolist() if wrong.ndim > 1 else [False]
