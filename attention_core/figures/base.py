@@ -25,7 +25,8 @@ MOST_FRAMES, MOST_BYTES = 300, 300_000  # a figure's budget, before compression
 # -- one module and one style sheet a view ---------------------------------------------------------------
 
 
-SHARED = ("kit", "maps", "thumbnails", "step_chart")  # what views import, in this order
+SHARED = ("kit", "shades", "maps", "thumbnails", "step_chart", "ribbons")  # what views import, in this order
+IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+)\.js";\n', re.M)
 
 
 @cache
@@ -36,8 +37,7 @@ def module(name: str, *, kit: bool = True) -> str:
     """
     if not kit:
         return part(name)
-    source = (HERE / f"{name}.js").read_text(encoding="utf-8")
-    found = len(re.findall(r'^import \{[^}]*\} from "\./kit\.js";\n', source, flags=re.M))
+    found = IMPORT.findall(_script(name)).count("kit")
     if found != 1:
         raise ValueError(f"{name}.js must import from './kit.js' in exactly one statement; found {found}")
     return "".join(map(part, [*shared(name), name]))
@@ -49,17 +49,24 @@ def part(name: str) -> str:
 
     Comments with lines to themselves stay behind, as every page carries this text, and so do types in lines.
     """
-    source = (HERE / f"{name}.js").read_text(encoding="utf-8")
-    source = re.sub(rf'^import \{{[^}}]*\}} from "\./({"|".join(SHARED)})\.js";\n', "", source, flags=re.M)
+    source = IMPORT.sub("", _script(name))
     source = re.sub(r"^[ \t]*/\*\*.*?\*/[ \t]*\n?", "", source, flags=re.M | re.S)
     source = re.sub(r"/\*\* @type [^\n]*?\*/ ?", "", source)
     return re.sub(r"^[ \t]*(//.*)?\n", "", source, flags=re.M)
 
 
 def shared(name: str) -> list[str]:
-    """What a view shares with others: the kit, and of the others those that it imports."""
-    source = (HERE / f"{name}.js").read_text(encoding="utf-8")
-    return [each for each in SHARED if each == "kit" or f'from "./{each}.js"' in source]
+    """What a view shares with others: the kit, and what it or a file that it imports has imported."""
+    found, ahead = {"kit"}, [name]
+    while ahead:
+        new = set(IMPORT.findall(_script(ahead.pop()))) - found
+        found |= new
+        ahead += new
+    return [each for each in SHARED if each in found]
+
+
+def _script(name: str) -> str:
+    return (HERE / f"{name}.js").read_text(encoding="utf-8")
 
 
 @cache

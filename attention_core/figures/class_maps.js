@@ -1,7 +1,8 @@
 // Class maps: one image, two classes to ask for, and what several methods make of the question.
 
 import { fixed, h, percent, section, sentence, watch } from "./kit.js";
-import { largest, mapLegend, mapPanel, mapReader, patchMap } from "./maps.js";
+import { mapLegend, mapPanel, mapReader, patchMap } from "./maps.js";
+import { largest } from "./shades.js";
 
 /** @typedef {import("./kit.js").Model} Model */
 /** @typedef {{title: string, signed: boolean, blind: boolean}} Method */

@@ -1,7 +1,8 @@
 // Faithfulness: an image loses its patches in the order of a map; the probability of its class meanwhile.
 
 import { fixed, h, section, sentence, watch } from "./kit.js";
-import { largest, mapLegend, mapPanel, mapReader, patchMap } from "./maps.js";
+import { mapLegend, mapPanel, mapReader, patchMap } from "./maps.js";
+import { largest } from "./shades.js";
 import { stepChart } from "./step_chart.js";
 
 /** @typedef {import("./kit.js").Model} Model */

@@ -154,12 +154,13 @@ export function picker(root, redraw) {
 }
 
 /**
- * A matrix as a grid with one tab stop. Rows beyond `written` are not known yet and stay empty.
- * @param {{label: string, rows: string[], columns: string[]}} spec
+ * A matrix as a grid with one tab stop. Rows beyond `written` are not known yet and stay empty; a `causal` one has no
+ * cell above its diagonal.
+ * @param {{label: string, rows: string[], columns: string[], causal?: boolean}} spec
  */
-export function matrix({ label, rows, columns }) {
+export function matrix({ label, rows, columns, causal = false }) {
   const head = h("tr", { role: "row" }, h("td.pa-corner", { role: "presentation" }), ...columns.map((name) => h("th.pa-colhead", { role: "columnheader", scope: "col" }, name)));
-  const cells = rows.map((_, r) => columns.map((_, c) => h("td.pa-cell", { role: "gridcell", "data-pick": `${r},${c}` })));
+  const cells = rows.map((_, r) => columns.slice(0, causal ? r + 1 : undefined).map((_, c) => h("td.pa-cell", { role: "gridcell", "data-pick": `${r},${c}` })));
   const lines = rows.map((name, r) => h("tr", { role: "row" }, h("th.pa-rowhead", { role: "rowheader", scope: "row" }, name), ...cells[r]));
   const table = h("table.pa-grid", { role: "grid", "aria-label": label, style: { "--columns": columns.length } }, h("thead", { role: "rowgroup" }, head), h("tbody", { role: "rowgroup" }, ...lines));
   rove(table, () => cells);

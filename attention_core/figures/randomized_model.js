@@ -1,7 +1,8 @@
 // Randomised model: a map of the model as trained, beside that of one whose modules are drawn anew.
 
 import { fixed, h, section, sentence, watch } from "./kit.js";
-import { largest, mapLegend, mapPanel, mapReader, patchMap } from "./maps.js";
+import { mapLegend, mapPanel, mapReader, patchMap } from "./maps.js";
+import { largest } from "./shades.js";
 import { stepChart } from "./step_chart.js";
 
 /** @typedef {import("./kit.js").Model} Model */

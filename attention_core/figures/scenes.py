@@ -76,7 +76,11 @@ def listed(names: list[str]) -> str:
 
 def titles(objects: list[Objects | None]) -> list[str]:
     """A name for each image, of which no two are alike."""
-    found = [
-        f"{i}" if thing is None else thing.named.replace("the ", "") for i, thing in enumerate(objects, 1)
-    ]
-    return [f"{name} ({i})" if found.count(name) > 1 else name for i, name in enumerate(found, 1)]
+    return titled(
+        [f"{i}" if thing is None else thing.named.replace("the ", "") for i, thing in enumerate(objects, 1)]
+    )
+
+
+def titled(names: list[str]) -> list[str]:
+    """The names, those that are alike told apart by their number."""
+    return [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names, 1)]

@@ -111,16 +111,28 @@ def scroll(content: Markup, wide: bool) -> Markup:
     )
 
 
-def matrix(rows: Sequence[str], columns: Sequence[str], weights: np.ndarray, written: int) -> Markup:
-    """The grid of weights, the last written row outlined, rows beyond it empty."""
+def matrix(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    weights: np.ndarray,
+    written: int,
+    *,
+    current: int | None = None,
+    causal: bool = False,
+) -> Markup:
+    """The grid of weights, the last written row (or `current`) outlined, rows beyond it empty.
+
+    A `causal` one has no cell above its diagonal.
+    """
+    current = written - 1 if current is None else current
     head = h("tr", h("td.pa-corner"), *(h("th.pa-colhead", name, scope="col") for name in columns))
     lines = []
     for r, name in enumerate(rows):
         cells = [
             h("td.pa-cell", fixed(w), style=paint(w)) if r < written else h("td.pa-cell.pa-unwritten", "·")
-            for w in weights[r]
+            for w in (weights[r, : r + 1] if causal else weights[r])
         ]
-        line = "tr.pa-current" if r == written - 1 else "tr"
+        line = "tr.pa-current" if r == current else "tr"
         lines.append(h(line, h("th.pa-rowhead", name, scope="row"), *cells))
     table = h("table.pa-grid", h("thead", head), h("tbody", *lines), style=f"--columns: {len(columns)}")
     return scroll(table, len(columns) > 3)

@@ -1,9 +1,9 @@
-// Small maps to choose among. Python joins this file, after maps.js, with a figure's own; maps.py draws the same.
+// Small maps to choose among. Python joins this file, after shades.js, with a figure's own; maps.py draws the same.
 
 import { h, rove } from "./kit.js";
-import { layers } from "./maps.js";
+import { layers } from "./shades.js";
 
-/** @typedef {import("./maps.js").Look} Look */
+/** @typedef {import("./shades.js").Look} Look */
 
 /**
  * Small maps in a grid, each to its own scale, of which one is chosen: one tab stop, arrows move, Enter or a click chooses.

@@ -67,7 +67,7 @@ def test_the_sign_is_never_in_the_colour_alone():
 
 
 def test_levels_follow_the_ramp_of_the_design():
-    sheet = (base.HERE / "maps.css").read_text(encoding="utf-8")
+    sheet = (base.HERE / "shades.css").read_text(encoding="utf-8")
     for step in range(1, maps.STEPS + 1):
         low, high = step // 2, (step + 1) // 2
         colour = f"var(--pa-s{high})"
