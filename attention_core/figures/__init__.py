@@ -12,6 +12,8 @@ from attention_core.figures.faithfulness import Faithfulness, FaithfulnessView
 from attention_core.figures.flash_tiling import FlashTiling, FlashTilingView
 from attention_core.figures.gallery import map_gallery
 from attention_core.figures.geometry import Geometry, GeometryView
+from attention_core.figures.head_ablation import HeadAblation, HeadAblationView
+from attention_core.figures.head_picker import HeadPicker, HeadPickerView
 from attention_core.figures.mask_editor import MaskEditor, MaskEditorView
 from attention_core.figures.outer_product_memory import OuterProductMemory, OuterProductMemoryView
 from attention_core.figures.permutation import Permutation, PermutationView
@@ -39,6 +41,8 @@ __all__ = [
     "Figure",
     "FlashTiling",
     "Geometry",
+    "HeadAblation",
+    "HeadPicker",
     "MaskEditor",
     "OuterProductMemory",
     "Permutation",
@@ -83,6 +87,8 @@ FIGURES: dict[str, type[Figure]] = {
         RandomizedModel,
         VitHeads,
         Rollout,
+        HeadPicker,
+        HeadAblation,
     )
 }
 
@@ -122,5 +128,7 @@ def modules() -> list[str]:
             RandomizedModelView,
             VitHeadsView,
             RolloutView,
+            HeadPickerView,
+            HeadAblationView,
         )
     ]

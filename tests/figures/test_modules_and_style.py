@@ -35,6 +35,8 @@ VIEWS = [
     "class_maps",
     "faithfulness",
     "randomized_model",
+    "head_picker",
+    "head_ablation",
 ]
 PALETTE = """
 f7f5ec dbe5b7 a8da9a 59cf99 0bb9a8 029fac 0787a2 047097 02588d 1d4177 272f51

@@ -86,6 +86,7 @@ UNWRITTEN = {"mask-editor", "variants-at-a-glance", "block-sparsity", "roofline"
 UNWRITTEN |= {"bottleneck", "bottleneck-measured", "alignment-score", "pixel-attention"}
 UNWRITTEN |= {"vit-heads", "rollout", "outer-product-memory"}
 UNWRITTEN |= {"class-maps", "faithfulness", "randomized-model"}
+UNWRITTEN |= {"head-ablation"}
 
 
 @pytest.mark.parametrize("name", sorted(FIGURES.keys() - UNWRITTEN))
