@@ -1,9 +1,6 @@
 """The numbers in the text of the chapter "Attention maps ..." are those that its cells compute."""
 
-import json
-import re
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -279,23 +276,3 @@ def test_the_network_sees_three_shapes_in_a_dahlia(text, model):
     assert said["triangle"] > 0.8
     assert 0.5 < said["crescent"] < 0.8
     assert "It sees a disc in the dahlia, and a triangle, and perhaps a crescent." in text
-
-
-def test_the_summary_is_five_lines_and_the_quiz_has_each_answer_somewhere_else(text):
-    summary = text.split("## Summary")[1].split("## Further reading")[0]
-    numbers = [int(n) for n in re.findall(r" (\d)\. ", summary)]
-    assert numbers == [1, 2, 3, 4, 5]
-    quiz = json.loads(CHAPTER.with_suffix("").with_suffix(".quiz.json").read_text(encoding="utf-8"))
-    right = [[option["correct"] for option in question["options"]].index(True) for question in quiz]
-    assert all(one != other for one, other in pairwise(right))
-
-
-def test_every_glossary_term_and_source_exists(text):
-    book = Path(__file__).parents[1] / "book"
-    glossary = (book / "glossary.md").read_text(encoding="utf-8").lower()
-    for term in re.findall(r"\{term\}`([^`]+)`", text):
-        name = re.sub(r".*<(.*)>", r"\1", term).lower()
-        assert f"\n{name}\n" in glossary, name
-    sources = (book / "references.bib").read_text(encoding="utf-8")
-    for key in {k for keys in re.findall(r"\{cite:[pt]\}`([^`]+)`", text) for k in keys.split(",")}:
-        assert f"{{{key}," in sources, key

@@ -342,17 +342,6 @@ def test_the_medians_of_three_seeds(result, text):
     assert f"Its class AUC is {told['token_drop']:.2f}." in text
 
 
-def test_every_glossary_term_and_source_exists(text):
-    book = ROOT / "book"
-    glossary = (book / "glossary.md").read_text(encoding="utf-8").lower()
-    for term in re.findall(r"\{term\}`([^`]+)`", text):
-        name = re.sub(r".*<(.*)>", r"\1", term).lower()
-        assert f"\n{name}\n" in glossary, name
-    sources = (book / "references.bib").read_text(encoding="utf-8")
-    for key in {k for keys in re.findall(r"\{cite:[pt]\}`([^`]+)`", text) for k in keys.split(",")}:
-        assert f"{{{key}," in sources, key
-
-
 def test_the_erratum_is_on_its_page(text):
     assert "[](#erratum-cdam)" in text
     assert "(erratum-cdam)=" in (ROOT / "book" / "errata.md").read_text(encoding="utf-8")

@@ -414,24 +414,3 @@ def test_heads_split_and_attend_as_in_the_loop(run):
     assert not torch.allclose(space["with_loop"](x, *w, heads=1), loop)
     single = attend(x @ w[0], x @ w[1], x @ w[2]).output @ w[3]
     torch.testing.assert_close(space["with_loop"](x, *w, heads=1), single)
-
-
-# -- what the page points to ---------------------------------------------------------------------------------
-
-
-def test_every_glossary_term_and_source_exists(text):
-    book = ROOT / "book"
-    glossary = (book / "glossary.md").read_text(encoding="utf-8").lower()
-    for term in re.findall(r"\{term\}`([^`]+)`", text):
-        name = re.sub(r".*<(.*)>", r"\1", term).lower()
-        assert f"\n{name}\n" in glossary, name
-    sources = (book / "references.bib").read_text(encoding="utf-8")
-    for key in {k for keys in re.findall(r"\{cite:[pt]\}`([^`]+)`", text) for k in keys.split(",")}:
-        assert f"{{{key}," in sources, key
-
-
-def test_every_section_that_is_pointed_to_is_on_the_page(text):
-    for name in re.findall(r"\]\(#([\w-]+)\)", text):
-        assert f"({name})=" in text, name
-    for name in re.findall(r"\{ref\}`([\w-]+)`", text):
-        assert f":label: {name}" in text, name

@@ -1,6 +1,5 @@
 """The numbers in the text of the chapter "Measuring alignment" are those that its cells compute."""
 
-import re
 from collections import defaultdict
 from fractions import Fraction
 from pathlib import Path
@@ -67,14 +66,3 @@ def test_rates_of_the_aligners_on_the_test_sentences(text, sentences):
     )
     assert f"brings {before:.3f}, the diagonal’s rate, down to {after:.3f}" in text.replace("'", "’")
     assert f"stands at {rate(alignment.oracle(sentences), sentences):.3f}" in text
-
-
-def test_every_glossary_term_and_source_exists(text):
-    book = Path(__file__).parents[1] / "book"
-    glossary = (book / "glossary.md").read_text(encoding="utf-8").lower()
-    for term in re.findall(r"\{term\}`([^`]+)`", text):
-        name = re.sub(r".*<(.*)>", r"\1", term).lower()
-        assert f"\n{name}\n" in glossary, name
-    sources = (book / "references.bib").read_text(encoding="utf-8")
-    for key in {k for keys in re.findall(r"\{cite:[pt]\}`([^`]+)`", text) for k in keys.split(",")}:
-        assert f"{{{key}," in sources, key
