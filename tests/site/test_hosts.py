@@ -25,6 +25,7 @@ from attention_core.figures import base
 from ..browser import Handler, eventually, serving
 from .conftest import ROOT
 from .test_figures import CHAPTER, SINGLE, softmax
+from .test_pages import CHAPTERS
 
 STATE = re.compile(r'<script type="application/vnd\.jupyter\.widget-state\+json"[^>]*>(.*?)</script>', re.S)
 VIEW = re.compile(r'<script type="application/vnd\.jupyter\.widget-view\+json">.*?</script>', re.S)
@@ -38,29 +39,51 @@ class Plain(Handler):
 
 @pytest.fixture
 def stock_embed(site, tmp_path, node_modules):
-    """A page with the chapter's saved state, drawn by ipywidgets' own embed, all of it served from here."""
-    html = (site / CHAPTER).read_text(encoding="utf-8")
-    state = STATE.search(html).group(1)
-    views = "\n".join(f"<main>{view}</main>" for view in VIEW.findall(html))
+    """stock_embed(chapter) serves its saved state, drawn by ipywidgets' own embed, all of it from here."""
     shutil.copy(node_modules / "requirejs" / "require.js", tmp_path)
     shutil.copy(node_modules / "@jupyter-widgets" / "html-manager" / "dist" / "embed-amd.js", tmp_path)
     minor = ".".join(anywidget.__version__.split(".")[:2])
     module = tmp_path / "cdn" / f"anywidget@~{minor}.*" / "dist" / "index.js"
     module.parent.mkdir(parents=True)
     shutil.copy(Path(anywidget.__file__).parent / "nbextension" / "index.js", module)
-    (tmp_path / "index.html").write_text(
-        f'<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>Stock</title>'
-        f'<script src="require.js"></script>'
-        f'<script src="embed-amd.js" data-jupyter-widgets-cdn="/cdn/"></script>'
-        f'<script type="application/vnd.jupyter.widget-state+json">{state}</script>{views}'
-    )
+
+    def page(chapter: str) -> str:
+        html = (site / chapter).read_text(encoding="utf-8")
+        views = "\n".join(f"<main>{view}</main>" for view in VIEW.findall(html))
+        (tmp_path / "index.html").write_text(
+            f'<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>Stock</title>'
+            f'<script src="require.js"></script>'
+            f'<script src="embed-amd.js" data-jupyter-widgets-cdn="/cdn/"></script>'
+            f'<script type="application/vnd.jupyter.widget-state+json">{STATE.search(html).group(1)}</script>'
+            f"{views}",
+            encoding="utf-8",
+        )
+        return address
+
     with serving(tmp_path, Plain) as address:
-        yield address
+        yield page
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_the_stock_embed_draws_every_figure_of_a_chapter(stock_embed, browser, open_page, chapter):
+    """The sentence of result is made from all that a figure shows: the same one in both hosts."""
+    sentences = "[...document.querySelectorAll('.pa-live .pa-sentence')].map((p) => p.textContent.trim())"
+    ours = open_page(chapter)
+    ours.wait_for_function("() => !document.querySelector('figure[data-figure]:not([data-live])')")
+    expected = ours.evaluate(sentences)
+    assert expected
+    page, faults = browser.new_page(viewport={"width": 1280, "height": 2400}), []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(stock_embed(chapter))
+    page.wait_for_function(f"() => document.querySelectorAll('.pa-sentence').length === {len(expected)}")
+    assert page.evaluate(sentences.replace(".pa-live ", "")) == expected
+    assert faults == []
+    page.close()
 
 
 def test_the_stock_embed_draws_the_same_figures(stock_embed, browser):
     page = browser.new_page(viewport={"width": 1280, "height": 2400})
-    page.goto(stock_embed)
+    page.goto(stock_embed(CHAPTER))
     page.wait_for_selector(".pa-soft-to-hard .pa-view[data-weights]")
     view = page.locator(".pa-alignment-explorer .pa-view[data-weights]").first
     matrix = np.array(json.loads(view.get_attribute("data-weights")))
