@@ -16,6 +16,8 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+from attention_core.figures import base, stylesheet
+
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
 CONTROLS = frozenset(
@@ -56,28 +58,34 @@ def _modules(state: dict, static: Path) -> tuple[dict[str, str], list[str]]:
     for model_id, model in state.items():
         source = model["state"].get("_esm")
         if source:
-            *shared, own = _parts(source)
-            imports = ""
-            for text in shared:
-                path = _write(imports + text, static)
-                names = ", ".join(re.findall(r"^export (?:const|function) (\w+)", text, flags=re.M))
-                imports += f'import {{ {names} }} from "./{Path(path).name}";\n'
-                needed[path] = None
-            paths[model_id] = _write(imports + own, static)
+            names, own = _parts(source)
+            needed |= {path: None for path, _ in (_shared(name, static) for name in names)}
+            paths[model_id] = _write(_imports(names, static) + own, static)
             needed[paths[model_id]] = None
     return paths, list(needed)
 
 
-def _parts(source: str) -> list[str]:
-    """A view's module as the texts that `attention_core.figures` joined, the view's own one last."""
-    from attention_core.figures import base
-
-    parts = []
+def _parts(source: str) -> tuple[list[str], str]:
+    """A view's module: what it shares with others, by name, and the view's own text."""
+    names = []
     for name in base.SHARED:
         if source.startswith(base.part(name)):
-            parts.append(base.part(name))
-            source = source.removeprefix(parts[-1])
-    return [*parts, source]
+            names.append(name)
+            source = source.removeprefix(base.part(name))
+    return names, source
+
+
+def _shared(name: str, static: Path) -> tuple[str, list[str]]:
+    """The file of one shared part, which imports what it uses and no more, and the names that it exports."""
+    text = base.part(name)
+    uses = [other for other in base.shared(name) if other != name]
+    exported = re.findall(r"^export (?:const|function) (\w+)", text, flags=re.M)
+    return _write(_imports(uses, static) + text, static), exported
+
+
+def _imports(names: list[str], static: Path) -> str:
+    parts = (_shared(name, static) for name in names)
+    return "".join(f'import {{ {", ".join(made)} }} from "./{Path(path).name}";\n' for path, made in parts)
 
 
 def _write(source: str, static: Path) -> str:
@@ -115,8 +123,6 @@ def _state_for_the_host(app: Sphinx, page: str, template: str, context: dict, do
 
 
 def _stylesheet(app: Sphinx) -> None:
-    from attention_core.figures import stylesheet
-
     file = Path(app.outdir) / "_static" / "figures.css"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(stylesheet(), encoding="utf-8")
