@@ -13,9 +13,9 @@ import pytest
 
 from attention_core import datasets, models
 from attention_core.figures import HeadAblation
-from attention_core.figures.head_ablation_values import Evaluator, subset
+from attention_core.figures.head_ablation_values import subset
 from attention_core.models import shelf
-from attention_core.models.transformer import PARTS, surprise
+from attention_core.models.transformer import PARTS, Evaluator, surprise
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -53,6 +53,8 @@ def test_the_committed_results_are_of_a_whole_run_of_the_weights_that_ship(pairs
 def test_a_few_losses_drawn_at_random_come_out_again(model, pairs):
     draw = random.Random(0)
     evaluate = Evaluator(model, pairs)
+    with pytest.raises(ValueError, match="`heads` must name a part of encoder, decoder, cross; got 'both'"):
+        evaluate([("both", 0, 0)])
     for part in PARTS:
         for off in draw.sample(range(256), 3):
             found = evaluate([(part, *head) for head in subset(off, *SIZE)])

@@ -11,15 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from attention_core.datasets import Pair
 from attention_core.models.progress import Bar
-from attention_core.models.sentences.batches import collate
-from attention_core.models.sentences.objective import surprise
-from attention_core.models.sentences.translating import TOGETHER
-from attention_core.models.transformer import PARTS, Transformer
-from attention_core.models.transformer.heads import Head, silence
+from attention_core.models.transformer import PARTS, Evaluator, Transformer
 
 MOST_HEADS = 8  # of a part: 256 subsets
 DIGITS = 6  # of a loss, as it is kept; so a difference of two that are alike is 0
@@ -97,37 +92,6 @@ def measure(model: Transformer, pairs: Sequence[Pair], *, tell: Tell | None = No
     words = sum(len(pair.target) + 1 for pair in pairs)
     told = f"{_many(len(pairs), 'pair')}, {_many(words, 'target word')}; measured when the figure was made."
     return Ablated(layers, heads, losses, told)
-
-
-class Evaluator:
-    """`surprise(model.without(heads), pairs)` for many sets of heads, in less time.
-
-    There is one copy of the model and of the batches; and while only the decoder's heads change, what the
-    encoder says stays as it is.
-    """
-
-    @torch.no_grad()
-    def __init__(self, model: Transformer, pairs: Sequence[Pair]):
-        self.whole, self.model = model, model.without([]).eval()
-        if not len(pairs):
-            raise ValueError("`pairs` must hold at least one pair; got none")
-        order = sorted(pairs, key=lambda pair: (len(pair.source), len(pair.target)))
-        parts = [order[start : start + TOGETHER] for start in range(0, len(order), TOGETHER)]
-        self.batches = [collate(part, model.source, model.target) for part in parts]
-        self.memories = [self.model.encoder(batch.source, batch.lengths) for batch in self.batches]
-        self.words = sum(len(pair.target) + 1 for pair in pairs)
-
-    @torch.no_grad()
-    def __call__(self, heads: Sequence[Head]) -> float:
-        self.model.load_state_dict(self.whole.state_dict())
-        silence(self.model, heads)
-        again = any(part == "encoder" for part, *_ in heads)
-        total = 0.0
-        for batch, memory in zip(self.batches, self.memories, strict=True):
-            memory = self.model.encoder(batch.source, batch.lengths) if again else memory
-            logits = self.model.decoder(memory, batch.inputs).logits
-            total += float(surprise(logits, batch.targets).sum())
-        return total / self.words
 
 
 class Patience:
