@@ -6,7 +6,7 @@ needs a kernel. Without JavaScript, and in print, a static picture of the first 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
@@ -107,6 +107,14 @@ def whole(name: str, value: object, low: int, high: int, note: str = "") -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"`{name}` must be an integer from {low} to {high}{note}; got {value!r}")
     return int(value)
+
+
+# -- what travels to a view ------------------------------------------------------------------------------
+
+
+def float32(arrays: Iterable[np.ndarray]) -> bytes:
+    """One after another as float32, little endian, as `DataView.getFloat32(4 * i, true)` reads them."""
+    return np.concatenate([np.ravel(array) for array in arrays]).astype("<f4").tobytes()
 
 
 # -- widgets ---------------------------------------------------------------------------------------------

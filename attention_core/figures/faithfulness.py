@@ -20,7 +20,6 @@ from attention_core.figures.patch_scenes import (
     maps_of,
     methods_of,
     named,
-    packed,
     pictured,
     place,
     sixteen_bit,
@@ -144,7 +143,7 @@ class Faithfulness(base.Figure):
         sent = pictured(self.shown) | {
             **sixteen_bit(self.maps),
             "places": np.concatenate([run.places for run in flat]).astype("<u2").tobytes(),
-            "curves": packed(run.curve for run in flat),
+            "curves": base.float32(run.curve for run in flat),
         }
         within_budget(len(flat), *(part for part in sent.values() if isinstance(part, bytes)))
         self.axes = drawing.axes(self.runs[0][0].shares)

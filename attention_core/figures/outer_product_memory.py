@@ -19,7 +19,6 @@ from attention_core.figures.outer_product_memory_runs import (
     Run,
     draw,
     measure,
-    packed,
     same_keys,
     write,
 )
@@ -201,7 +200,7 @@ class OuterProductMemory(base.Figure):
         arrays = [self.runs[0][0].pairs.value.numpy()]
         for by_rule in self.runs:
             arrays += [by_rule[0].pairs.key.numpy(), *(run.written for run in by_rule)]
-        return packed(arrays)
+        return base.float32(arrays)
 
     def settle(self) -> None:
         self.view.task, self.view.kind = self.task.index, self.kind.index

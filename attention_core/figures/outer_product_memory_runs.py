@@ -1,6 +1,5 @@
 """Pairs written into one matrix, by three rules, and how well the matrix answers to each key afterwards."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -141,7 +140,3 @@ def same_keys(key: Tensor) -> tuple[int, ...]:
     """Of each key the first that is equal to it."""
     close = torch.cdist(key, key, compute_mode="donot_use_mm_for_euclid_dist") < 1e-9
     return tuple(int(row.nonzero()[0, 0]) for row in close)
-
-
-def packed(arrays: Sequence[np.ndarray]) -> bytes:
-    return b"".join(np.asarray(x).astype("<f4").tobytes() for x in arrays)

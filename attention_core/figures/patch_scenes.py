@@ -172,11 +172,6 @@ def sixteen_bit(found: np.ndarray) -> dict[str, Any]:
     return {"frames": steps.reshape(-1, 1).view(np.uint8).T.tobytes(), "tops": tops[:, 0].tolist()}
 
 
-def packed(arrays: Iterable[np.ndarray]) -> bytes:
-    """One after another as float32, little endian."""
-    return np.concatenate([np.ravel(array) for array in arrays]).astype("<f4").tobytes()
-
-
 def within_budget(frames: int, *parts: bytes) -> None:
     size = sum(map(len, parts))
     if frames > base.MOST_FRAMES or size > base.MOST_BYTES:

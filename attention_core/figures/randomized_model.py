@@ -17,7 +17,6 @@ from attention_core.figures.patch_scenes import (
     given,
     methods_of,
     named,
-    packed,
     pictured,
     place,
     sixteen_bit,
@@ -138,7 +137,7 @@ class RandomizedModel(base.Figure):
             [one.maps for one in self.cascades], 1
         )  # (images, methods, stages + 1, rows, columns)
         alike = np.stack([one.correlation for one in self.cascades], 1)
-        sent = pictured(self.shown) | sixteen_bit(frames) | {"alike": packed(alike)}
+        sent = pictured(self.shown) | sixteen_bit(frames) | {"alike": base.float32(alike)}
         within_budget(
             int(np.prod(frames.shape[:3])), *(part for part in sent.values() if isinstance(part, bytes))
         )
